@@ -1,0 +1,1 @@
+//! virtual-esp32c3.
