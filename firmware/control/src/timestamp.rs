@@ -1,0 +1,116 @@
+//! Times as the device knows them, and RFC 3339 text of them.
+
+use core::fmt;
+
+/// What time it is, on the device's two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since boot; never goes back.
+    pub uptime_ms: u64,
+    /// Milliseconds since 1970-01-01T00:00:00Z, once the device has been told the time.
+    pub unix_ms: Option<u64>,
+}
+
+/// A clock that can be read again, for measuring how long something took.
+pub trait Clock {
+    /// The time now.
+    fn now(&self) -> Now;
+}
+
+impl Clock for Now {
+    fn now(&self) -> Now {
+        *self
+    }
+}
+
+impl Now {
+    /// RFC 3339 text of this moment.
+    ///
+    /// A device that has not been told the time counts from 1970: the text is well-formed, and
+    /// nobody takes it for the real time.
+    #[must_use]
+    pub fn timestamp(self) -> Timestamp {
+        Timestamp {
+            unix_ms: self.unix_ms.unwrap_or(self.uptime_ms),
+        }
+    }
+}
+
+/// A moment, displayed as RFC 3339 in UTC with milliseconds: `2026-11-23T18:02:35.120Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub unix_ms: u64,
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, of_day_ms) = (self.unix_ms / 86_400_000, self.unix_ms % 86_400_000);
+        let (year, month, day) = date(days);
+        let seconds = of_day_ms / 1_000;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+            seconds / 3_600,
+            seconds / 60 % 60,
+            seconds % 60,
+            of_day_ms % 1_000
+        )
+    }
+}
+
+/// The Gregorian date of a day counted from 1970-01-01.
+///
+/// Counts in 400-year eras that begin on a 1st of March, so that the leap day is the last of its
+/// year.
+fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_PER_ERA: u64 = 146_097;
+    let since_0000_03_01 = days + 719_468;
+    let (era, day_of_era) = (
+        since_0000_03_01 / DAYS_PER_ERA,
+        since_0000_03_01 % DAYS_PER_ERA,
+    );
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn check(unix_ms: u64, expected: &str) {
+        assert_eq!(Timestamp { unix_ms }.to_string(), expected);
+    }
+
+    #[test]
+    fn moments_are_written_as_rfc_3339() {
+        check(0, "1970-01-01T00:00:00.000Z");
+        check(951_782_399_999, "2000-02-28T23:59:59.999Z");
+        check(951_782_400_000, "2000-02-29T00:00:00.000Z");
+        check(951_868_800_000, "2000-03-01T00:00:00.000Z");
+        check(1_709_164_800_000, "2024-02-29T00:00:00.000Z");
+        check(1_767_225_599_000, "2025-12-31T23:59:59.000Z");
+        check(1_795_456_955_120, "2026-11-23T18:02:35.120Z");
+        check(4_107_542_400_000, "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_device_without_the_time_counts_from_1970() {
+        let now = Now {
+            uptime_ms: 61_000,
+            unix_ms: None,
+        };
+        assert_eq!(now.timestamp().to_string(), "1970-01-01T00:01:01.000Z");
+    }
+}
