@@ -211,8 +211,15 @@ impl Csrs {
         })
     }
 
-    /// Writes a register that exists; read-only parts keep their values.
-    pub(crate) fn write(&mut self, number: u16, value: u32, clock: Clock, debug_mode: bool) {
+    /// Writes a register that exists; read-only parts keep their values. A counter that is written counts from `next`,
+    /// the clock at the following instruction, which reads what was written.
+    pub(crate) fn write(
+        &mut self,
+        number: u16,
+        value: u32,
+        [now, next]: [Clock; 2],
+        debug_mode: bool,
+    ) {
         match number {
             MSTATUS => self.set_status(value),
             MTVEC => self.set_vector(value),
@@ -236,17 +243,23 @@ impl Csrs {
             }
             DPC => self.dpc = value & !1,
             DSCRATCH0 | DSCRATCH1 => self.debug_scratch[usize::from(number - DSCRATCH0)] = value,
-            MPCER => self.counter.set_events(value, clock),
-            MPCMR => self.counter.set_mode(value, clock),
-            MPCCR => self.counter.set_value(value, clock),
+            MPCER => self.counter.set_events(value, next),
+            MPCMR => self.counter.set_mode(value, next),
+            MPCCR => self.counter.set_value(value, next),
             CPU_GPIO_OEN => self.gpio_enable = value & 0xff,
             CPU_GPIO_OUT => self.gpio_out = value & 0xff,
             MIE => self.interrupt_enable = value,
             MCOUNTEREN => self.counter_enable = value & 7,
-            MCYCLE => set_low(&mut self.cycle_offset, clock.cycles, value),
-            MCYCLEH => set_high(&mut self.cycle_offset, clock.cycles, value),
-            MINSTRET => set_low(&mut self.instruction_offset, clock.instructions, value),
-            MINSTRETH => set_high(&mut self.instruction_offset, clock.instructions, value),
+            MCYCLE => set_low(&mut self.cycle_offset, [now.cycles, next.cycles], value),
+            MCYCLEH => set_high(&mut self.cycle_offset, [now.cycles, next.cycles], value),
+            MINSTRET => {
+                let counts = [now.instructions, next.instructions];
+                set_low(&mut self.instruction_offset, counts, value);
+            }
+            MINSTRETH => {
+                let counts = [now.instructions, next.instructions];
+                set_high(&mut self.instruction_offset, counts, value);
+            }
             _ => {}
         }
     }
@@ -356,12 +369,14 @@ impl Csrs {
     }
 }
 
-fn set_low(offset: &mut u64, count: u64, value: u32) {
-    let shown = count.wrapping_add(*offset);
-    *offset = (shown & !0xffff_ffff | u64::from(value)).wrapping_sub(count);
+/// Writes the low half of a counter that shows `now + offset`, so that it shows the result at `next`.
+fn set_low(offset: &mut u64, [now, next]: [u64; 2], value: u32) {
+    let shown = now.wrapping_add(*offset);
+    *offset = ((shown & !0xffff_ffff) | u64::from(value)).wrapping_sub(next);
 }
 
-fn set_high(offset: &mut u64, count: u64, value: u32) {
-    let shown = count.wrapping_add(*offset);
-    *offset = (shown & 0xffff_ffff | u64::from(value) << 32).wrapping_sub(count);
+/// As [`set_low`], the high half.
+fn set_high(offset: &mut u64, [now, next]: [u64; 2], value: u32) {
+    let shown = now.wrapping_add(*offset);
+    *offset = ((shown & 0xffff_ffff) | (u64::from(value) << 32)).wrapping_sub(next);
 }

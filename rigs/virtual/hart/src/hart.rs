@@ -259,7 +259,7 @@ impl Hart {
         let clock = self.clock();
         let exists = self.csrs.read(number, clock).is_some();
         if exists {
-            self.csrs.write(number, value, clock, true);
+            self.csrs.write(number, value, [clock, clock], true);
             self.csr_written(number);
         }
         exists

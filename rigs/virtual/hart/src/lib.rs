@@ -5,7 +5,7 @@
 //! In reading order: [`Bus`] is what a hart is wired to, [`Hart`] the hart itself, [`Stop`] why it came back,
 //! [`Exception`] what may go wrong in between. Inside, `decode` turns bits into ops, `cache` keeps them as linked basic
 //! blocks, `execute` runs one block, `hart` goes from block to block, `system` does everything rare, `debug` is the
-//! debugger's side. `csr`, `pmp`, `trigger` and `counter` hold the registers, `guard` makes watchpoints cheap.
+//! debugger's side. `csr`, `pmp`, `trigger` and `counter` hold the registers, `guard` makes watchpoints cheap. [`FlatRam`] is the simplest bus.
 //!
 //! One instruction takes one cycle; a trap entry takes one too. Not modelled: pipeline effects, and `mie`/`mip`, which
 //! the ESP32-C3 doesn't have (its interrupt matrix enables and prioritises lines; the hart sees one line number).
@@ -21,6 +21,7 @@ mod debug;
 mod decode;
 mod exception;
 mod execute;
+mod flat;
 mod guard;
 mod hart;
 mod pmp;
@@ -32,6 +33,7 @@ mod trigger;
 pub use bus::{Bus, BusFault, Fetched, StaleCode, Stored, Width};
 pub use csr::number as csr_number;
 pub use exception::Exception;
+pub use flat::FlatRam;
 pub use hart::Hart;
 pub use profile::HartProfile;
 pub use stop::{HaltCause, Stop};

@@ -102,7 +102,7 @@ impl Hart {
                     instructions: clock.instructions + 1,
                 }
             };
-            self.csrs.write(number, new, after, debug_mode);
+            self.csrs.write(number, new, [clock, after], debug_mode);
             self.csr_written(number);
         }
         let rd = match instruction >> 7 & 31 {
