@@ -16,8 +16,21 @@ mod time;
 mod unmodelled;
 
 // Peripherals, by the manual's chapters.
+mod apb_ctrl;
+mod efuse;
+mod i2c_ana;
+mod interrupt_core0;
+mod rtc_cntl;
+mod system;
+mod systimer;
+mod timg;
+mod watchdog;
 
-// Flash, boot, ROM and the ports to the outside. (Second author: add `mod` lines and their `pub use` here.)
+// Flash, boot, ROM and the ports to the outside.
+mod boot;
+mod extmem;
+mod flash;
+mod rom;
 
 // The chip.
 
@@ -26,6 +39,7 @@ mod unmodelled;
 mod testing;
 
 pub use event::ChipEvent;
+pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError};
 pub use reset::{ResetCause, ResetKind};
 pub use time::{TICKS_PER_SECOND, Ticks};
 pub use unmodelled::{Access, Unmodelled, UnmodelledLog};
