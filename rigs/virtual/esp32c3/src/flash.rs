@@ -1,0 +1,574 @@
+//! The SPI NOR flash: an array of bytes that can only be cleared bit by bit, and set a sector at a time.
+//!
+//! Firmware that stores settings depends on what makes flash unlike memory: programming is an AND, erasing takes
+//! milliseconds, and a power cut in the middle leaves a page or sector that is neither old nor new. All three are here,
+//! so that a scenario can cut the power while the device writes and see what it makes of the remains.
+//!
+//! Behaviour and typical times after the Winbond W25Q32JV data sheet (sections 8.2 and 9.6). An operation changes the
+//! array at once and stays *in flight* until its time is over; [`Flash::power_cut`] takes back what had not happened
+//! yet. That lets a ROM function queue a whole run of pages and still be cut in the middle.
+//!
+//! Not modelled: wear, protection bits (writable but without effect), suspend and resume, the security registers,
+//! garbage on reads through the cache while an operation is in flight.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::time::Ticks;
+
+/// Bytes one program command can reach: the address wraps within it.
+pub(crate) const PAGE_BYTES: u32 = 256;
+/// Bytes of the smallest erase.
+pub(crate) const SECTOR_BYTES: u32 = 4096;
+/// Bytes of the small block erase (0x52).
+pub(crate) const HALF_BLOCK_BYTES: u32 = 32 * 1024;
+/// Bytes of the large block erase (0xD8).
+pub(crate) const BLOCK_BYTES: u32 = 64 * 1024;
+
+/// Size of a flash nobody asked anything of: 4 MiB, as on most ESP32-C3 boards.
+pub const DEFAULT_BYTES: u32 = 4 * 1024 * 1024;
+
+const MANUFACTURER: u32 = 0xEF;
+const MEMORY_TYPE: u32 = 0x40;
+
+const PROGRAM_FIRST_BYTE_US: u64 = 30;
+const PROGRAM_PAGE_US: u64 = 400;
+const ERASE_SECTOR_US: u64 = 45_000;
+const ERASE_HALF_BLOCK_US: u64 = 120_000;
+const ERASE_BLOCK_US: u64 = 150_000;
+/// 10 s for the 4 MiB part; larger parts scale.
+const ERASE_CHIP_US_PER_MEBIBYTE: u64 = 2_500_000;
+const WRITE_STATUS_US: u64 = 10_000;
+
+/// Status register 1: an operation is in flight.
+pub(crate) const STATUS_BUSY: u32 = 1 << 0;
+/// Status register 1: program, erase and status writes are accepted.
+pub(crate) const STATUS_WRITE_ENABLED: u32 = 1 << 1;
+
+/// What an erase command takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erase {
+    /// 4 KiB.
+    Sector,
+    /// 32 KiB.
+    HalfBlock,
+    /// 64 KiB.
+    Block,
+    /// Everything.
+    Chip,
+}
+
+/// Why a flash could not be made or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashError {
+    /// The part number encodes the size as a power of two.
+    #[error(
+        "no flash of {bytes} bytes is made: take a power of two from 262144 (256 KiB) to 16777216 (16 MiB)"
+    )]
+    Size {
+        /// What was asked for.
+        bytes: u64,
+    },
+    /// The file holds another flash than the one described.
+    #[error(
+        "flash file `{path}` holds {found} bytes, the rig describes {expected}: correct the size, or delete the file to start with an erased flash"
+    )]
+    FileSize {
+        /// The file.
+        path: PathBuf,
+        /// Its length, bytes.
+        found: u64,
+        /// The size asked for, bytes.
+        expected: u32,
+    },
+    /// The file could not be read.
+    #[error("can't read flash file `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file could not be written.
+    #[error("can't write flash file `{path}`")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// An operation that changed the array but whose time is not over.
+#[derive(Clone, Debug)]
+struct InFlight {
+    start: Ticks,
+    end: Ticks,
+    address: u32,
+    /// What the bytes were before.
+    before: Vec<u8>,
+}
+
+/// The flash chip. Keeps its contents without power.
+#[derive(Clone, Debug)]
+pub struct Flash {
+    bytes: Vec<u8>,
+    write_enabled: bool,
+    /// Status registers 1 (writable bits) and 2.
+    status: [u8; 2],
+    /// In order of time; never overlapping.
+    in_flight: VecDeque<InFlight>,
+    /// Changed since the last save.
+    dirty: bool,
+    /// Address range changed since last asked.
+    changed: Option<(u32, u32)>,
+    /// Choices after a power cut come from here.
+    chance: u64,
+}
+
+impl Default for Flash {
+    fn default() -> Self {
+        Flash::erased(vec![0xFF; DEFAULT_BYTES as usize])
+    }
+}
+
+impl Flash {
+    /// An erased flash of `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`FlashError::Size`] unless a power of two from 256 KiB to 16 MiB.
+    pub fn new(bytes: u32) -> Result<Flash, FlashError> {
+        if !bytes.is_power_of_two() || !(1 << 18..=1 << 24).contains(&bytes) {
+            return Err(FlashError::Size {
+                bytes: u64::from(bytes),
+            });
+        }
+        Ok(Flash::erased(vec![0xFF; bytes as usize]))
+    }
+
+    /// A flash of `bytes` bytes with the contents of `path`; erased when there is no such file.
+    ///
+    /// # Errors
+    /// [`FlashError::FileSize`] when the file has another length, [`FlashError::Read`] when it can't be read.
+    pub fn load(path: &Path, bytes: u32) -> Result<Flash, FlashError> {
+        let mut flash = Flash::new(bytes)?;
+        let found = match fs::metadata(path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(flash),
+            Err(source) => {
+                return Err(FlashError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        if found != u64::from(bytes) {
+            return Err(FlashError::FileSize {
+                path: path.to_owned(),
+                found,
+                expected: bytes,
+            });
+        }
+        let contents = fs::read(path).map_err(|source| FlashError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        if contents.len() != bytes as usize {
+            return Err(FlashError::FileSize {
+                path: path.to_owned(),
+                found: contents.len() as u64,
+                expected: bytes,
+            });
+        }
+        flash.bytes = contents;
+        Ok(flash)
+    }
+
+    /// Writes the contents to `path`, by way of a file beside it, so that a crash leaves the old file or the new one.
+    ///
+    /// # Errors
+    /// [`FlashError::Write`]; the old file is then untouched.
+    pub fn save(&mut self, path: &Path) -> Result<(), FlashError> {
+        let wrap = |source| FlashError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let beside = path.with_file_name(name);
+        let written = fs::File::create(&beside)
+            .and_then(|mut file| {
+                file.write_all(&self.bytes)?;
+                file.sync_all()
+            })
+            .and_then(|()| fs::rename(&beside, path));
+        if let Err(source) = written {
+            // The half-written file is of no use to anybody; that it may be gone already is no news.
+            let _ = fs::remove_file(&beside);
+            return Err(wrap(source));
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// True when the contents changed since [`Flash::save`] or creation.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Size in bytes.
+    pub fn len(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    /// Never true: there is no flash without bytes.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The whole array.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Puts `contents` at `address` as a programmer outside would (erase and program in no time).
+    ///
+    /// Returns false, and changes nothing, when they do not fit.
+    pub fn preset(&mut self, address: u32, contents: &[u8]) -> bool {
+        let start = address as usize;
+        let Some(target) = start
+            .checked_add(contents.len())
+            .and_then(|end| self.bytes.get_mut(start..end))
+        else {
+            return false;
+        };
+        target.copy_from_slice(contents);
+        self.touch(address, contents.len() as u32);
+        true
+    }
+
+    /// JEDEC identification as SPI1 leaves it in W0: manufacturer, type, capacity from the low byte up
+    /// (0x1640EF for 4 MiB).
+    pub fn jedec_id(&self) -> u32 {
+        MANUFACTURER | MEMORY_TYPE << 8 | self.len().trailing_zeros() << 16
+    }
+
+    /// Status register 1 in bits 0-7, status register 2 in bits 8-15.
+    pub fn status(&mut self, now: Ticks) -> u32 {
+        self.settle(now);
+        let mut status = u32::from(self.status[0]) | u32::from(self.status[1]) << 8;
+        if !self.in_flight.is_empty() {
+            status |= STATUS_BUSY;
+        }
+        if self.write_enabled {
+            status |= STATUS_WRITE_ENABLED;
+        }
+        status
+    }
+
+    /// True while an operation takes its time; the chip then answers nothing but status reads.
+    pub fn is_busy(&mut self, now: Ticks) -> bool {
+        self.settle(now);
+        !self.in_flight.is_empty()
+    }
+
+    /// When everything begun so far is over; `now` when nothing is in flight.
+    pub fn busy_until(&mut self, now: Ticks) -> Ticks {
+        self.settle(now);
+        self.in_flight.back().map_or(now, |last| last.end)
+    }
+
+    /// WREN (0x06) and WRDI (0x04).
+    pub fn set_write_enabled(&mut self, enabled: bool) {
+        self.write_enabled = enabled;
+    }
+
+    /// WRSR (0x01): protection and quad bits, kept and read back. Ignored without write enable.
+    pub fn write_status(&mut self, start: Ticks, value: u16) {
+        if !std::mem::take(&mut self.write_enabled) {
+            return;
+        }
+        let [low, high] = value.to_le_bytes();
+        self.status = [low & !(STATUS_BUSY | STATUS_WRITE_ENABLED) as u8, high];
+        self.begin(start, WRITE_STATUS_US, 0, Vec::new());
+    }
+
+    /// Byte at `address`, which wraps at the end of the array as on the part.
+    pub fn read(&self, address: u32) -> u8 {
+        self.bytes[address as usize & (self.bytes.len() - 1)]
+    }
+
+    /// Program (0x02): clears the bits of `data` that are zero, wrapping within the page. Begins at `start` or when
+    /// what is in flight ends, whichever is later. Ignored without write enable. Returns when it will be over.
+    pub fn program(&mut self, start: Ticks, address: u32, data: &[u8]) -> Ticks {
+        let start = start.max(self.busy_until(start));
+        if !std::mem::take(&mut self.write_enabled) || data.is_empty() {
+            return start;
+        }
+        let mask = self.bytes.len() - 1;
+        let page = address as usize & mask & !(PAGE_BYTES as usize - 1);
+        let before = self.bytes[page..page + PAGE_BYTES as usize].to_vec();
+        for (index, byte) in data.iter().enumerate() {
+            let column = (address as usize + index) % PAGE_BYTES as usize;
+            self.bytes[page + column] &= byte;
+        }
+        self.touch(page as u32, PAGE_BYTES);
+        let count = data.len().min(PAGE_BYTES as usize) as u64;
+        let micros = PROGRAM_FIRST_BYTE_US
+            + (PROGRAM_PAGE_US - PROGRAM_FIRST_BYTE_US) * count / u64::from(PAGE_BYTES);
+        self.begin(start, micros, page as u32, before)
+    }
+
+    /// Erase (0x20, 0x52, 0xD8, 0xC7): all bits of the unit that holds `address` become 1. Timing, write enable and
+    /// result as [`Flash::program`].
+    pub fn erase(&mut self, start: Ticks, unit: Erase, address: u32) -> Ticks {
+        let start = start.max(self.busy_until(start));
+        if !std::mem::take(&mut self.write_enabled) {
+            return start;
+        }
+        let size = self.len();
+        let (length, micros) = match unit {
+            Erase::Sector => (SECTOR_BYTES, ERASE_SECTOR_US),
+            Erase::HalfBlock => (HALF_BLOCK_BYTES, ERASE_HALF_BLOCK_US),
+            Erase::Block => (BLOCK_BYTES, ERASE_BLOCK_US),
+            Erase::Chip => (size, ERASE_CHIP_US_PER_MEBIBYTE * u64::from(size) >> 20),
+        };
+        let first = address & (size - 1) & !(length - 1);
+        let target = &mut self.bytes[first as usize..(first + length) as usize];
+        let before = target.to_vec();
+        target.fill(0xFF);
+        self.touch(first, length);
+        self.begin(start, micros, first, before)
+    }
+
+    /// The supply fails at `now`: what had not begun does not happen, what was in flight stays partly done (which bits
+    /// is chosen from `seed`), and the volatile state is lost.
+    pub fn power_cut(&mut self, now: Ticks, seed: u64) {
+        self.settle(now);
+        self.chance ^= seed;
+        for operation in std::mem::take(&mut self.in_flight).into_iter().rev() {
+            let first = operation.address as usize;
+            let range = first..first + operation.before.len();
+            if operation.start >= now {
+                self.bytes[range].copy_from_slice(&operation.before);
+            } else {
+                let done = (now - operation.start).0;
+                let whole = (operation.end - operation.start).0.max(1);
+                // In 1/256: every bit that was to change has done so with this chance.
+                let share = (u128::from(done) * 256 / u128::from(whole)) as u8;
+                for (index, before) in range.zip(&operation.before) {
+                    let flips = self.bytes[index] ^ before;
+                    if flips != 0 {
+                        self.bytes[index] = before ^ (flips & self.biased_bits(share));
+                    }
+                }
+            }
+            self.touch(operation.address, operation.before.len() as u32);
+        }
+        self.write_enabled = false;
+    }
+
+    /// Addresses `[start, end)` whose contents changed since the last call, widened to one range.
+    pub(crate) fn take_changed(&mut self) -> Option<(u32, u32)> {
+        self.changed.take()
+    }
+
+    fn erased(bytes: Vec<u8>) -> Flash {
+        Flash {
+            bytes,
+            write_enabled: false,
+            status: [0, 0],
+            in_flight: VecDeque::new(),
+            dirty: false,
+            changed: None,
+            chance: 0x9E37_79B9_7F4A_7C15,
+        }
+    }
+
+    fn touch(&mut self, address: u32, length: u32) {
+        self.dirty = true;
+        let end = address + length;
+        self.changed = Some(match self.changed {
+            Some((first, last)) => (first.min(address), last.max(end)),
+            None => (address, end),
+        });
+    }
+
+    fn begin(&mut self, start: Ticks, micros: u64, address: u32, before: Vec<u8>) -> Ticks {
+        let end = start + Ticks::from_micros(micros);
+        self.in_flight.push_back(InFlight {
+            start,
+            end,
+            address,
+            before,
+        });
+        end
+    }
+
+    /// Forgets operations whose time is over.
+    fn settle(&mut self, now: Ticks) {
+        while self.in_flight.front().is_some_and(|first| first.end <= now) {
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// Eight bits, each set with a chance of `share` / 256.
+    fn biased_bits(&mut self, share: u8) -> u8 {
+        (0..8).fold(0, |bits, bit| {
+            u8::from(self.next_byte() < share) << bit | bits
+        })
+    }
+
+    /// SplitMix64: chance here needs no quality, only to be the same again.
+    fn next_byte(&mut self) -> u8 {
+        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.chance;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ z >> 31) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flash() -> Flash {
+        Flash::new(1 << 20).unwrap()
+    }
+
+    fn program(flash: &mut Flash, address: u32, data: &[u8]) -> Ticks {
+        flash.set_write_enabled(true);
+        flash.program(Ticks(0), address, data)
+    }
+
+    fn erase(flash: &mut Flash, unit: Erase, address: u32) -> Ticks {
+        flash.set_write_enabled(true);
+        flash.erase(Ticks(0), unit, address)
+    }
+
+    #[test]
+    fn program_only_clears_bits() {
+        let mut flash = flash();
+        program(&mut flash, 0x100, &[0xF0, 0x0F]);
+        program(&mut flash, 0x100, &[0x3C, 0xFF]);
+        assert_eq!(flash.bytes()[0x100..0x103], [0x30, 0x0F, 0xFF]);
+    }
+
+    #[test]
+    fn program_wraps_within_its_page() {
+        let mut flash = flash();
+        program(&mut flash, 0x1FE, &[1, 2, 3, 4]);
+        assert_eq!(flash.bytes()[0x1FE..0x201], [1, 2, 0xFF]);
+        assert_eq!(flash.bytes()[0x100..0x102], [3, 4]);
+    }
+
+    #[test]
+    fn program_and_erase_need_write_enable_each_time() {
+        let mut flash = flash();
+        assert_eq!(flash.program(Ticks(7), 0, &[0]), Ticks(7));
+        assert_eq!(flash.read(0), 0xFF);
+        program(&mut flash, 0, &[0]);
+        assert_eq!(
+            flash.erase(Ticks(1 << 40), Erase::Sector, 0),
+            Ticks(1 << 40)
+        );
+        assert_eq!(flash.read(0), 0);
+    }
+
+    #[test]
+    fn erase_takes_the_aligned_unit() {
+        let check = |unit, address, expected: std::ops::Range<usize>| {
+            let mut flash = flash();
+            flash.bytes.fill(0);
+            erase(&mut flash, unit, address);
+            let ones = flash.bytes.iter().filter(|byte| **byte == 0xFF).count();
+            assert_eq!(ones, expected.len(), "{unit:?}");
+            assert!(flash.bytes[expected].iter().all(|byte| *byte == 0xFF));
+        };
+        check(Erase::Sector, 0x1234, 0x1000..0x2000);
+        check(Erase::HalfBlock, 0x9000, 0x8000..0x10000);
+        check(Erase::Block, 0x2FFFF, 0x20000..0x30000);
+        check(Erase::Chip, 0x5000, 0..1 << 20);
+    }
+
+    #[test]
+    fn busy_for_the_typical_time() {
+        let mut flash = flash();
+        let end = erase(&mut flash, Erase::Sector, 0);
+        assert_eq!(end, Ticks::from_micros(45_000));
+        assert_eq!(flash.status(Ticks(0)), STATUS_BUSY);
+        assert!(flash.is_busy(end - Ticks(1)));
+        assert!(!flash.is_busy(end));
+        let mut flash = self::flash();
+        assert_eq!(program(&mut flash, 0, &[0; 256]), Ticks::from_micros(400));
+    }
+
+    #[test]
+    fn identification_tells_the_size() {
+        assert_eq!(Flash::default().jedec_id(), 0x0016_40EF);
+        assert_eq!(Flash::new(1 << 23).unwrap().jedec_id(), 0x0017_40EF);
+        assert!(Flash::new(3 << 20).is_err());
+    }
+
+    #[test]
+    fn power_cut_in_the_middle_leaves_a_part() {
+        let cut = |share_percent: u64, seed| {
+            let mut flash = flash();
+            flash.bytes[..0x1000].fill(0);
+            let end = erase(&mut flash, Erase::Sector, 0);
+            flash.power_cut(Ticks(end.0 * share_percent / 100), seed);
+            assert!(!flash.is_busy(Ticks(0)));
+            flash.bytes[..0x1000]
+                .iter()
+                .map(|byte| byte.count_ones())
+                .sum::<u32>()
+        };
+        assert_eq!(cut(0, 1), 0);
+        let half = cut(50, 1);
+        assert!((14_000..19_000).contains(&half), "{half} of 32768 bits");
+        assert_eq!(half, cut(50, 1));
+        assert_ne!(half, cut(50, 2));
+        assert_eq!(cut(100, 1), 32_768);
+    }
+
+    #[test]
+    fn power_cut_takes_back_what_had_not_begun() {
+        let mut flash = flash();
+        let first = program(&mut flash, 0, &[0; 256]);
+        let second = program(&mut flash, 256, &[0; 256]);
+        assert!(second > first);
+        flash.power_cut(first, 3);
+        assert!(flash.bytes[..256].iter().all(|byte| *byte == 0));
+        assert!(flash.bytes[256..512].iter().all(|byte| *byte == 0xFF));
+    }
+
+    #[test]
+    fn file_is_kept_and_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flash.bin");
+        let mut flash = Flash::load(&path, 1 << 20).unwrap();
+        assert!(!flash.is_dirty());
+        program(&mut flash, 5, &[0x42]);
+        assert!(flash.is_dirty());
+        flash.save(&path).unwrap();
+        assert!(!flash.is_dirty());
+        assert_eq!(Flash::load(&path, 1 << 20).unwrap().read(5), 0x42);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+
+        let error = Flash::load(&path, 1 << 21).unwrap_err().to_string();
+        assert_eq!(
+            error.replace(path.to_str().unwrap(), "FILE"),
+            "flash file `FILE` holds 1048576 bytes, the rig describes 2097152: correct the size, or delete the file to start with an erased flash"
+        );
+        let missing = directory.path().join("no/such/flash.bin");
+        assert!(matches!(
+            flash.save(&missing),
+            Err(FlashError::Write { .. })
+        ));
+    }
+}
