@@ -12,21 +12,28 @@
 //!             └─────────── RecoveringBench ◀──────┘
 //! ```
 
+mod activity;
+mod names;
+mod settings;
+
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
-use crate::bench::{BoxFuture, Clock, Occurrence, Recovered, TestBench};
+use activity::{Activity, Input, Watched, abort, sleep_until};
+use names::{doubled_ids, in_words, key_of, panic_message, unit_seed};
+pub use settings::{Cancel, RunSettings};
+
+use crate::bench::{Clock, Occurrence, Recovered, TestBench};
 use crate::context::{Context, Emission, Emitter};
 use crate::event::{CrashKind, CrashReport, Failure, UnitKey, What};
 use crate::journal::Journal;
-use crate::outcome::{Outcome, ScenarioError};
+use crate::outcome::ScenarioError;
 use crate::plan::Plan;
 use crate::product::{PrepareError, Product, Setup, State};
 use crate::scenario::Scenario;
@@ -41,91 +48,10 @@ const PREPARE_NAME: &str = "device_gets_ready";
 const CRASH_GRACE: Duration = Duration::from_secs(2);
 /// As [`CRASH_GRACE`], while the device is made ready: it may come up at the next boot.
 const PREPARE_CRASH_GRACE: Duration = Duration::from_secs(10);
-/// Wall time for a task to end once it was told to, and for the end of the run.
-const ABORT_WALL: Duration = Duration::from_secs(2);
+/// Wall time for each step of the end of the run.
 const CLOSE_WALL: Duration = Duration::from_secs(10);
 /// Wall time for the bench's own recovery; each of its measures has a shorter limit of its own.
 const BENCH_RECOVERY_WALL: Duration = Duration::from_secs(120);
-
-/// How a run is to be done.
-#[derive(Clone, Debug)]
-pub struct RunSettings {
-    /// The source of all chance.
-    pub seed: u64,
-    /// How often a scenario is tried again after infra.
-    pub retries: u32,
-    /// Whether the run ends with the first fail or crash.
-    pub fail_fast: bool,
-    /// Limit for getting the device ready, bench time.
-    pub prepare_timeout: Duration,
-    /// Limit of wall time for the whole run.
-    pub deadline: Option<Duration>,
-    /// The wall clock ends a unit after this multiple of its timeout, and not before
-    /// `backstop_min`: bench time may run slower than wall time, but not stand still.
-    pub backstop_factor: u32,
-    /// See `backstop_factor`.
-    pub backstop_min: Duration,
-    /// What to type to try one scenario again, without its ID: `hil run`, and the rig and the seed.
-    pub again: (String, String),
-}
-
-impl Default for RunSettings {
-    fn default() -> Self {
-        RunSettings {
-            seed: 0,
-            retries: 1,
-            fail_fast: false,
-            prepare_timeout: Duration::from_secs(120),
-            deadline: None,
-            backstop_factor: 4,
-            backstop_min: Duration::from_secs(60),
-            again: ("hil run".to_owned(), String::new()),
-        }
-    }
-}
-
-/// Asks a run to end in order. Cheap to clone; the first reason counts.
-#[derive(Clone, Debug)]
-pub struct Cancel(watch::Sender<Option<String>>);
-
-impl Cancel {
-    /// Nobody has asked yet.
-    pub fn new() -> Self {
-        Cancel(watch::Sender::new(None))
-    }
-
-    /// Asks for the end. Says why, in a few words: `Ctrl-C`.
-    pub fn request(&self, reason: &str) {
-        self.0.send_if_modified(|current| {
-            let first = current.is_none();
-            current.get_or_insert_with(|| reason.to_owned());
-            first
-        });
-    }
-
-    /// Whether somebody has asked, and why.
-    pub fn reason(&self) -> Option<String> {
-        self.0.borrow().clone()
-    }
-
-    /// Ends when somebody asks.
-    pub async fn requested(&self) -> String {
-        let mut receiver = self.0.subscribe();
-        // The sender lives in `self`, so this can't fail.
-        let reason = receiver
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|reason| reason.clone());
-        reason.unwrap_or_default()
-    }
-}
-
-impl Default for Cancel {
-    fn default() -> Self {
-        Cancel::new()
-    }
-}
 
 /// Runs `plan` on `bench`, closes the bench, and says what it came to. Never fails: whatever goes
 /// wrong is in the summary and in the stream of events.
@@ -171,51 +97,6 @@ pub async fn run<P: Product>(
     };
     dispatcher.run().await;
     dispatcher.finish().await
-}
-
-/// What the dispatcher reacts to.
-enum Input {
-    Occurred(Occurrence),
-    BenchGone,
-    Emitted(Emission),
-    UnitReturned(Result<Outcome, JoinError>),
-    Prepared(Result<Result<State, PrepareError>, JoinError>),
-    BenchRecovered(Result<Vec<Recovered>, JoinError>),
-    TimeUp,
-    BackstopUp,
-    DeadlineUp,
-    CancelRequested(String),
-}
-
-/// What is going on.
-enum Activity {
-    Idle,
-    Preparing {
-        task: JoinHandle<Result<State, PrepareError>>,
-        watch: Watched,
-    },
-    Running {
-        scenario: &'static Scenario,
-        task: JoinHandle<Outcome>,
-        watch: Watched,
-    },
-    RecoveringBench {
-        task: JoinHandle<Vec<Recovered>>,
-        backstop: Instant,
-    },
-}
-
-/// The limits of a task and what was seen while it ran.
-struct Watched {
-    key: UnitKey,
-    started: Duration,
-    limit: Duration,
-    time_up: BoxFuture<'static, ()>,
-    backstop: Instant,
-    backstop_limit: Duration,
-    crash_grace: Duration,
-    resets_allowed: Arc<AtomicU32>,
-    evidence: Evidence,
 }
 
 /// How far the device is.
@@ -281,8 +162,12 @@ impl<P: Product> Dispatcher<P> {
             };
             if let Some(reason) = blocked {
                 self.queue.pop_front();
-                let key = key_of(scenario, attempt);
-                self.record_judgement(key, Duration::ZERO, Judgement::blocked(reason), false);
+                // A first attempt that was the bench's fault is not made better by having no second.
+                let judgement = match attempt {
+                    1 => Judgement::blocked(reason),
+                    _ => judge(Ending::BenchFailed(reason), Evidence::default(), false),
+                };
+                self.record_judgement(key_of(scenario, attempt), Duration::ZERO, judgement, false);
             } else if self.bench_is_troubled {
                 self.start_bench_recovery();
                 return true;
@@ -424,6 +309,7 @@ impl<P: Product> Dispatcher<P> {
             Input::Occurred(occurrence) => self.occurred(occurrence),
             Input::BenchGone => {
                 let reason = "the bench stopped by itself".to_owned();
+                self.stopping = true;
                 self.record(
                     self.current_key(),
                     What::Trouble {
@@ -435,7 +321,6 @@ impl<P: Product> Dispatcher<P> {
                     exit: ExitCode::Infra,
                     reason,
                 });
-                self.stopping = true;
             }
             Input::UnitReturned(result) => {
                 let ending = match result {
@@ -786,7 +671,12 @@ impl<P: Product> Dispatcher<P> {
             );
         }
         if !helped {
-            self.device = Device::Lost("the bench could not be brought back".to_owned());
+            let reason = "the bench could not be brought back".to_owned();
+            self.device = Device::Lost(reason.clone());
+            self.journal.abort(Abort {
+                exit: ExitCode::Infra,
+                reason,
+            });
         }
     }
 
@@ -895,138 +785,5 @@ impl<P: Product> Dispatcher<P> {
             });
         }
         self.journal.finish(self.clock.now())
-    }
-}
-
-impl Activity {
-    /// The next thing that the current activity has to say.
-    async fn next(&mut self) -> Input {
-        match self {
-            Activity::Idle => std::future::pending().await,
-            Activity::Running { task, watch, .. } => tokio::select! {
-                biased;
-                result = task => Input::UnitReturned(result),
-                input = watch.limits() => input,
-            },
-            Activity::Preparing { task, watch } => tokio::select! {
-                biased;
-                result = task => Input::Prepared(result),
-                input = watch.limits() => input,
-            },
-            Activity::RecoveringBench { task, backstop } => tokio::select! {
-                biased;
-                result = task => Input::BenchRecovered(result),
-                () = tokio::time::sleep_until(*backstop) => Input::BackstopUp,
-            },
-        }
-    }
-
-    fn watched(&self) -> Option<&Watched> {
-        match self {
-            Activity::Running { watch, .. } | Activity::Preparing { watch, .. } => Some(watch),
-            Activity::Idle | Activity::RecoveringBench { .. } => None,
-        }
-    }
-
-    fn watched_mut(&mut self) -> Option<&mut Watched> {
-        match self {
-            Activity::Running { watch, .. } | Activity::Preparing { watch, .. } => Some(watch),
-            Activity::Idle | Activity::RecoveringBench { .. } => None,
-        }
-    }
-}
-
-impl Watched {
-    async fn limits(&mut self) -> Input {
-        let time_up: Pin<&mut _> = self.time_up.as_mut();
-        tokio::select! {
-            biased;
-            () = time_up => Input::TimeUp,
-            () = tokio::time::sleep_until(self.backstop) => Input::BackstopUp,
-        }
-    }
-}
-
-async fn abort<T>(task: &mut JoinHandle<T>) {
-    task.abort();
-    if tokio::time::timeout(ABORT_WALL, task).await.is_err() {
-        tracing::warn!(
-            "a task did not end within {} after it was told to",
-            in_words(ABORT_WALL)
-        );
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn key_of(scenario: &Scenario, attempt: u32) -> UnitKey {
-    UnitKey {
-        id: scenario.id.to_owned(),
-        name: scenario.name.to_owned(),
-        attempt,
-    }
-}
-
-/// Chance of its own for each scenario, whatever else is selected.
-fn unit_seed(seed: u64, scenario: &Scenario) -> u64 {
-    // FNV-1a: fixed for ever, unlike the standard library's hasher.
-    let hash = [scenario.id, "/", scenario.name]
-        .iter()
-        .flat_map(|text| text.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    hash ^ seed
-}
-
-fn doubled_ids(plan: &Plan) -> Vec<&'static str> {
-    let ids: Vec<&'static str> = crate::catalogue()
-        .iter()
-        .chain(&plan.scenarios)
-        .map(|scenario| scenario.id)
-        .collect();
-    let names = |id: &str| {
-        let mut names: Vec<&str> = crate::catalogue()
-            .iter()
-            .chain(&plan.scenarios)
-            .filter(|scenario| scenario.id == id)
-            .map(|scenario| scenario.name)
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names.len()
-    };
-    ids.into_iter().filter(|id| names(id) > 1).collect()
-}
-
-fn panic_message(error: JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(payload) => payload
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| payload.downcast_ref::<&str>().map(|&text| text.to_owned()))
-            .unwrap_or_else(|| "no message".to_owned()),
-        Err(_) => "cancelled".to_owned(),
-    }
-}
-
-/// `30 s`, `1 min 30 s`, `500 ms`.
-fn in_words(duration: Duration) -> String {
-    let milliseconds = duration.as_millis();
-    match milliseconds {
-        0..1_000 => format!("{milliseconds} ms"),
-        1_000..60_000 if milliseconds % 1_000 == 0 => format!("{} s", milliseconds / 1_000),
-        1_000..60_000 => format!("{:.1} s", duration.as_secs_f64()),
-        _ if milliseconds % 60_000 < 1_000 => format!("{} min", milliseconds / 60_000),
-        _ => format!(
-            "{} min {} s",
-            milliseconds / 60_000,
-            milliseconds % 60_000 / 1_000
-        ),
     }
 }
