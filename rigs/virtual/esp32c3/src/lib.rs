@@ -17,6 +17,7 @@ mod unmodelled;
 
 // Peripherals, by the manual's chapters.
 mod apb_ctrl;
+mod assist_debug;
 mod efuse;
 mod i2c_ana;
 mod interrupt_core0;
@@ -33,11 +34,18 @@ mod flash;
 mod rom;
 
 // The chip.
+mod chip;
+mod clock;
+mod debug;
+mod emulate;
+mod map;
+mod soc;
 
 // Tests.
 #[cfg(test)]
 mod testing;
 
+pub use chip::{Chip, ChipConfig, Pause};
 pub use event::ChipEvent;
 pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError};
 pub use reset::{ResetCause, ResetKind};

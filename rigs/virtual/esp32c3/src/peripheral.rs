@@ -5,6 +5,7 @@
 //! registers.
 
 use crate::event::ChipEvent;
+use crate::flash::Flash;
 use crate::memory::Sram;
 use crate::time::Ticks;
 
@@ -19,6 +20,8 @@ pub(crate) struct Context<'a> {
     pub pc: u32,
     /// Internal memory, for peripherals that move data by themselves.
     pub sram: &'a mut Sram,
+    /// The flash chip, for its controllers.
+    pub flash: &'a mut Flash,
     /// What is asked of the chip.
     pub requests: &'a mut Requests,
     /// Where accesses to what is not modelled are noted.

@@ -237,8 +237,7 @@ impl RtcCntl {
         self.causes[0]
     }
 
-    /// As the second-stage boot loader leaves it at `now`: the RTC watchdog guards the application's start, the
-    /// super watchdog feeds itself.
+    /// As the second-stage boot loader leaves it at `now`: the RTC watchdog guards the application's start.
     pub(crate) fn leave_boot_loader(&mut self, now: Ticks) {
         let config = WdtConfig0::new_with_raw_value(self.registers.get(WDTCONFIG0))
             .with_en(true)
@@ -251,10 +250,12 @@ impl RtcCntl {
         self.registers.set(WDTCONFIG1, hold as u32);
         self.configure_watchdog(now);
         self.watchdog.feed(now);
-        self.registers.set(
-            SWD_CONF,
-            self.swd_conf().with_auto_feed_en(true).raw_value(),
-        );
+    }
+
+    /// The super watchdog feeds itself from `now` on, as the boot loader sets it before it looks at the flash.
+    pub(crate) fn feed_super_watchdog_by_itself(&mut self, now: Ticks) {
+        let conf = self.swd_conf().with_auto_feed_en(true);
+        self.registers.set(SWD_CONF, conf.raw_value());
         self.configure_super_watchdog(now);
     }
 
@@ -480,6 +481,7 @@ mod tests {
 
     fn bench() -> Bench<RtcCntl> {
         let mut bench = Bench::new(RtcCntl::new(Ticks::ZERO));
+        bench.peripheral.feed_super_watchdog_by_itself(Ticks::ZERO);
         bench.peripheral.leave_boot_loader(Ticks::ZERO);
         bench
     }

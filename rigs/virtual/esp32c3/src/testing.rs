@@ -1,5 +1,6 @@
 //! A bench for one peripheral: registers, chip time and what it asked for. Tests only.
 
+use crate::flash::Flash;
 use crate::memory::Sram;
 use crate::peripheral::{Context, Peripheral, Requests, UnmodelledLog};
 use crate::time::Ticks;
@@ -9,6 +10,7 @@ pub(crate) struct Bench<P> {
     pub(crate) peripheral: P,
     pub(crate) now: Ticks,
     pub(crate) sram: Sram,
+    pub(crate) flash: Flash,
     pub(crate) requests: Requests,
     pub(crate) unmodelled: UnmodelledLog,
 }
@@ -19,6 +21,7 @@ impl<P: Peripheral> Bench<P> {
             peripheral,
             now: Ticks::ZERO,
             sram: Sram::new(),
+            flash: Flash::new(1 << 18).expect("a size that is made"),
             requests: Requests::default(),
             unmodelled: UnmodelledLog::default(),
         }
@@ -29,6 +32,7 @@ impl<P: Peripheral> Bench<P> {
             now: self.now,
             pc: 0x4200_0000,
             sram: &mut self.sram,
+            flash: &mut self.flash,
             requests: &mut self.requests,
             unmodelled: &mut self.unmodelled,
         };

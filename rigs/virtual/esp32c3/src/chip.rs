@@ -1,0 +1,367 @@
+//! The chip: hart and bus, run against the clock.
+//!
+//! ```text
+//!          ┌────────────────────── run ──────────────────────┐
+//!          │ carry out what peripherals asked for (resets …) │
+//!          │ poll what is due, tell the hart its interrupt   │
+//!          │ hart runs to the next event, or time jumps there│
+//!          └─────────────────────────────────────────────────┘
+//!  Off ── power_on ──▶ Runs ── wfi ──▶ Waits ── interrupt ──▶ Runs
+//!                       │ └─ long ROM function ─▶ Busy ─ over ─▶ Runs
+//!                       └─ lock-up, nothing to boot ─▶ Stuck ── reset ──▶ Runs
+//! ```
+//!
+//! While the hart waits, no instruction is executed and time jumps from event to event, so an idle hour costs
+//! what its events cost. While a debugger has the hart halted, chip time stands still, and with it the watchdogs.
+
+use std::collections::VecDeque;
+
+use virtual_hart::{HaltCause, Hart, Stop};
+
+use crate::event::ChipEvent;
+use crate::flash::Flash;
+use crate::map::Identity;
+use crate::peripheral::{Peripheral, ResetCause, ResetKind};
+use crate::rom::{self, RomState};
+use crate::soc::Soc;
+use crate::time::Ticks;
+use crate::unmodelled::UnmodelledLog;
+
+/// What a chip is made with.
+#[derive(Clone, Debug)]
+pub struct ChipConfig {
+    /// All chance inside the chip comes from it: random numbers, and what a power cut leaves in flash.
+    pub seed: u64,
+    /// Factory MAC address.
+    pub mac: [u8; 6],
+    /// Wafer revision: major, minor.
+    pub revision: (u8, u8),
+    /// The flash chip beside it.
+    pub flash: Flash,
+}
+
+/// Why [`Chip::run`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Chip time has reached the limit.
+    Limit,
+    /// The instructions are used up.
+    Budget,
+    /// An Ethernet frame left: see [`Chip::transmitted`].
+    FrameSent,
+    /// The hart is halted for the debugger; chip time stands still.
+    Halted,
+    /// Nothing is armed: without input from outside nothing will ever happen. Chip time is at the limit, unless
+    /// that was [`Ticks::MAX`].
+    Idle,
+    /// The chip was reset; it goes on at the next call.
+    Reset,
+}
+
+/// What the hart is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Executes instructions.
+    Runs,
+    /// In `wfi`.
+    Waits,
+    /// Inside an emulated ROM function that takes until then.
+    Busy { until: Ticks },
+    /// Can't go on until it is reset.
+    Stuck,
+    /// Without power.
+    Off,
+}
+
+/// A simulated ESP32-C3 with its flash.
+pub struct Chip {
+    pub(crate) hart: Hart,
+    pub(crate) soc: Soc,
+    pub(crate) rom: RomState,
+    pub(crate) state: State,
+    pub(crate) events: Vec<ChipEvent>,
+    pub(crate) revision: (u8, u8),
+    /// Set by every reset until the debugger acknowledges it.
+    pub(crate) has_reset: bool,
+    outgoing: VecDeque<Vec<u8>>,
+    seed: u64,
+}
+
+impl Chip {
+    /// A chip that has just been powered on. It boots from its flash when it is first run.
+    pub fn new(config: ChipConfig) -> Chip {
+        let identity = Identity {
+            seed: config.seed,
+            mac: config.mac,
+            revision: config.revision,
+        };
+        let mut chip = Chip {
+            hart: Hart::new(),
+            soc: Soc::new(&identity, config.flash),
+            rom: RomState::default(),
+            state: State::Off,
+            events: Vec::new(),
+            revision: config.revision,
+            has_reset: false,
+            outgoing: VecDeque::new(),
+            seed: config.seed,
+        };
+        chip.power_on();
+        chip
+    }
+
+    /// Chip time.
+    pub fn now(&self) -> Ticks {
+        self.soc.clock.at(self.hart.cycles())
+    }
+
+    /// Instructions executed since the chip was made.
+    pub fn instructions(&self) -> u64 {
+        self.hart.instructions()
+    }
+
+    /// True while the hart waits for an interrupt and none is there.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Waits && self.soc.peripherals.interrupt_core0.line().is_none()
+    }
+
+    /// When something happens next: now, while the hart runs; `None` when nothing is armed.
+    pub fn next_event(&self) -> Option<Ticks> {
+        match self.state {
+            State::Off => None,
+            State::Runs => Some(self.now()),
+            State::Waits if !self.is_idle() => Some(self.now()),
+            State::Busy { until } => Some(self.soc.earliest().map_or(until, |at| at.min(until))),
+            State::Waits | State::Stuck => self.soc.earliest(),
+        }
+    }
+
+    /// Runs until chip time `limit`, or until `instructions` more were executed, or until something outside must
+    /// act. Either may be overshot by a few dozen cycles: the hart looks at block ends.
+    pub fn run(&mut self, limit: Ticks, instructions: u64) -> Pause {
+        let last_instruction = self.hart.instructions().saturating_add(instructions);
+        loop {
+            if self.carry_out() {
+                return Pause::Reset;
+            }
+            if self.collect_frames() {
+                return Pause::FrameSent;
+            }
+            if self.hart.is_halted() {
+                return Pause::Halted;
+            }
+            let now = self.now();
+            if now >= limit {
+                return Pause::Limit;
+            }
+            if self.state != State::Off {
+                self.soc.poll(now);
+                if self.soc.requests.is_pending() {
+                    continue;
+                }
+            }
+            let line = self.soc.take_line();
+            self.hart.set_interrupt(line);
+            if !self.may_execute(now, line) {
+                match self.jump(limit) {
+                    Some(pause) => return pause,
+                    None => continue,
+                }
+            }
+            let left = last_instruction.saturating_sub(self.hart.instructions());
+            if left == 0 {
+                return Pause::Budget;
+            }
+            self.run_hart(limit, left);
+        }
+    }
+
+    /// Ethernet frames that left, in order, without frame check sequence.
+    pub fn transmitted(&mut self) -> Option<Vec<u8>> {
+        self.outgoing.pop_front()
+    }
+
+    /// What happened since the last call, in order.
+    pub fn events(&mut self) -> Vec<ChipEvent> {
+        self.events.append(&mut self.soc.requests.events);
+        std::mem::take(&mut self.events)
+    }
+
+    /// What firmware touched that is not modelled.
+    pub fn unmodelled(&self) -> &UnmodelledLog {
+        &self.soc.unmodelled
+    }
+
+    /// The flash chip.
+    pub fn flash(&self) -> &Flash {
+        &self.soc.flash
+    }
+
+    /// The flash chip, to be saved or prepared. What changes shows in the flash windows at once.
+    pub fn flash_mut(&mut self) -> &mut Flash {
+        self.soc.requests.mmu_changed = true;
+        &mut self.soc.flash
+    }
+
+    /// Takes the power away: RAM and registers are lost, a flash operation under way is cut in the middle.
+    pub fn power_off(&mut self) {
+        if self.state == State::Off {
+            return;
+        }
+        let now = self.now();
+        self.soc.flash.power_cut(now, self.seed ^ now.0);
+        self.hart.reset(rom::ROM_START);
+        self.state = State::Off;
+    }
+
+    /// Gives power: a power-on reset. Nothing happens while there is power.
+    pub fn power_on(&mut self) {
+        if self.state == State::Off {
+            self.reset(ResetCause::PowerOn);
+        }
+    }
+
+    /// The chip is reset for `cause`, now.
+    ///
+    /// A hart that a debugger has halted stays halted, at the reset vector, as on the real chip. Only loss of power
+    /// ends that too.
+    pub(crate) fn reset(&mut self, cause: ResetCause) {
+        let stays_halted = self.hart.is_halted() && cause.kind() != ResetKind::PowerOn;
+        let now = self.now();
+        self.events.append(&mut self.soc.requests.events);
+        self.events.push(ChipEvent::Reset { cause, at: now });
+        self.soc.requests = Default::default();
+        if cause.kind() == ResetKind::PowerOn {
+            self.soc.sram.clear();
+            self.outgoing.clear();
+        }
+        self.soc.reset(cause.kind());
+        self.soc.peripherals.rtc_cntl.set_cause(cause, now);
+        self.apply_clock();
+        self.reset_hart_alone();
+        if stays_halted {
+            self.hart.halt(HaltCause::ResetRequest);
+        }
+    }
+
+    /// The hart goes back to the reset vector; nothing else changes.
+    pub(crate) fn reset_hart_alone(&mut self) {
+        self.rom.reset();
+        self.hart.reset(rom::ROM_START);
+        self.state = State::Runs;
+        self.has_reset = true;
+    }
+
+    /// Does what peripherals asked for; true when the chip was reset.
+    pub(crate) fn carry_out(&mut self) -> bool {
+        if !self.soc.requests.is_pending() {
+            return false;
+        }
+        let requests = &mut self.soc.requests;
+        let mmu_changed = std::mem::take(&mut requests.mmu_changed);
+        let clock_changed = std::mem::take(&mut requests.cpu_clock_changed);
+        let blocks = std::mem::take(&mut requests.peripheral_resets);
+        let reset = requests.reset.take();
+        if mmu_changed {
+            self.soc.show_flash();
+        }
+        if blocks != 0 {
+            self.reset_blocks(blocks);
+        }
+        if clock_changed {
+            self.apply_clock();
+        }
+        if let Some(cause) = reset {
+            self.reset(cause);
+        }
+        reset.is_some()
+    }
+
+    /// Resets single blocks: bits of SYSTEM `PERIP_RST_EN0` and `PERIP_RST_EN1`.
+    fn reset_blocks(&mut self, bits: u64) {
+        let peripherals = &mut self.soc.peripherals;
+        let resettable: [(u32, &mut dyn Peripheral); 6] = [
+            (2, &mut peripherals.uart0),
+            (5, &mut peripherals.uart1),
+            (13, &mut peripherals.timg0),
+            (15, &mut peripherals.timg1),
+            (23, &mut peripherals.usb_device),
+            (29, &mut peripherals.systimer),
+        ];
+        for (bit, peripheral) in resettable {
+            if bits & 1 << bit != 0 {
+                peripheral.reset(ResetKind::Core);
+            }
+        }
+        self.soc.refresh_all();
+    }
+
+    /// The clock as SYSTEM has it now holds from this cycle on.
+    pub(crate) fn apply_clock(&mut self) {
+        let now = self.now();
+        let peripherals = &mut self.soc.peripherals;
+        let ticks = peripherals.system.ticks_per_cycle();
+        let apb = peripherals.system.ticks_per_apb_cycle();
+        peripherals.timg0.set_apb(apb, now);
+        peripherals.timg1.set_apb(apb, now);
+        self.soc.clock.change(self.hart.cycles(), ticks);
+        self.soc.refresh_all();
+    }
+
+    fn collect_frames(&mut self) -> bool {
+        false
+    }
+
+    /// Whether instructions are to be executed now.
+    fn may_execute(&mut self, now: Ticks, line: Option<u8>) -> bool {
+        let goes_on = match self.state {
+            State::Runs => true,
+            State::Waits => line.is_some(),
+            State::Busy { until } => now >= until,
+            State::Stuck | State::Off => false,
+        };
+        if goes_on {
+            self.state = State::Runs;
+        }
+        goes_on
+    }
+
+    /// Time goes on to the next event without an instruction.
+    fn jump(&mut self, limit: Ticks) -> Option<Pause> {
+        let next = match self.state {
+            State::Off => None,
+            State::Busy { until } => Some(self.soc.earliest().map_or(until, |at| at.min(until))),
+            _ => self.soc.earliest(),
+        };
+        let target = next.unwrap_or(Ticks::MAX).min(limit);
+        if target < Ticks::MAX {
+            let cycles = self.soc.clock.cycle_at(target);
+            self.hart.advance(cycles.saturating_sub(self.hart.cycles()));
+        }
+        next.is_none().then_some(Pause::Idle)
+    }
+
+    /// The hart runs to the next event or the limit, but for `instructions` at most.
+    fn run_hart(&mut self, limit: Ticks, instructions: u64) {
+        let target = self.soc.earliest().map_or(limit, |at| at.min(limit));
+        let cycles = self.hart.cycles();
+        // At least one, so that an event which stays due can't stop the hart for good.
+        let until = self.soc.clock.cycle_at(target).max(cycles + 1);
+        match self.hart.run(
+            &mut self.soc,
+            until.min(cycles.saturating_add(instructions)),
+        ) {
+            Stop::Deadline | Stop::Attention | Stop::Halted(_) => {}
+            Stop::WaitForInterrupt => self.state = State::Waits,
+            Stop::Emulated { pc } => self.emulate(pc, until),
+            Stop::Lockup { pc, .. } => self.lock_up(pc),
+        }
+    }
+
+    /// The hart can't go on; watchdogs may still help it.
+    pub(crate) fn lock_up(&mut self, pc: u32) {
+        let at = self.now();
+        self.events.push(ChipEvent::Lockup { at, pc });
+        self.state = State::Stuck;
+    }
+}
