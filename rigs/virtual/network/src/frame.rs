@@ -21,6 +21,8 @@ const UDP_HEADER_BYTES: usize = 8;
 /// Longest UDP payload that fits one frame; the gateway does not fragment.
 pub(crate) const UDP_PAYLOAD_BYTES_MAX: usize =
     FRAME_BYTES_MAX - ETHERNET_HEADER_BYTES - IPV4_HEADER_BYTES - UDP_HEADER_BYTES;
+/// What an ICMP error of 576 bytes has room for behind two IP headers and its own.
+const QUOTE_BYTES_MAX: usize = 576 - IPV4_HEADER_BYTES - 8 - IPV4_HEADER_BYTES;
 const HOP_LIMIT: u8 = 64;
 
 /// A frame of the device, as far as the gateway must know it.
@@ -57,14 +59,25 @@ pub(crate) struct Datagram<'a> {
     pub(crate) destination: SocketAddrV4,
     pub(crate) payload: &'a [u8],
     /// What an ICMP error quotes of it.
-    pub(crate) quote: Quote,
+    pub(crate) quote: Quote<&'a [u8]>,
 }
 
-/// The head of a datagram an ICMP error is about: IP header and the first 8 bytes behind it (RFC 792).
+/// The head of a datagram an ICMP error is about: IP header and what follows it, as much as fits 576 bytes
+/// (RFC 1812 section 4.3.2.3; the 8 bytes of RFC 792 are too few for smoltcp on the device).
 #[derive(Clone, Debug)]
-pub(crate) struct Quote {
+pub(crate) struct Quote<Bytes = Vec<u8>> {
     header: Ipv4Repr,
-    bytes: [u8; UDP_HEADER_BYTES],
+    bytes: Bytes,
+}
+
+impl Quote<&[u8]> {
+    /// A quote that outlives the frame.
+    pub(crate) fn keep(&self) -> Quote {
+        Quote {
+            header: self.header,
+            bytes: self.bytes.to_vec(),
+        }
+    }
 }
 
 /// Looks into a frame; `None` when it is malformed.
@@ -131,7 +144,7 @@ fn look_ipv4(bytes: &[u8]) -> Option<Content<'_>> {
                 payload: payload.get(UDP_HEADER_BYTES..usize::from(packet.len()))?,
                 quote: Quote {
                     header,
-                    bytes: payload.first_chunk().copied()?,
+                    bytes: &payload[..payload.len().min(QUOTE_BYTES_MAX)],
                 },
             }))
         }
@@ -184,13 +197,13 @@ pub(crate) fn udp(
 pub(crate) fn unreachable(
     macs: Macs,
     source: Ipv4Addr,
-    quote: &Quote,
+    quote: &Quote<impl AsRef<[u8]>>,
     reason: Icmpv4DstUnreachable,
 ) -> Vec<u8> {
     let icmp = Icmpv4Repr::DstUnreachable {
         reason,
         header: quote.header,
-        data: &quote.bytes,
+        data: quote.bytes.as_ref(),
     };
     ipv4(
         macs,
@@ -302,8 +315,8 @@ mod tests {
             look(&answer).map(|seen| seen.content),
             Some(Content::Icmp { .. })
         ));
-        // Type 3, code 3; the quoted UDP header ends the frame.
+        // Type 3, code 3; the quoted datagram ends the frame.
         assert_eq!(&answer[34..36], &[3, 3]);
-        assert_eq!(&answer[62..70], &frame[34..42]);
+        assert_eq!(&answer[62..], &frame[34..]);
     }
 }

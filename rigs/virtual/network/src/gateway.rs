@@ -129,7 +129,8 @@ impl Gateway {
     pub fn poll_at(&self, now_nanos: u64) -> Option<u64> {
         // A stack that waits for room in the cable has nothing to do before a frame has left it.
         let stack = self.stack_due.filter(|_| self.cable.room() > 0);
-        let due = [stack, self.cable.next_due()].into_iter().flatten().min()?;
+        let due = [stack, self.cable.next_due(), self.tcp.give_up_at()];
+        let due = due.into_iter().flatten().min()?;
         Some(due.max(now_nanos))
     }
 

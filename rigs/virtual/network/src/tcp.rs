@@ -73,7 +73,12 @@ struct Flow {
     host_ended: bool,
     /// The device sent its last byte, and the host has been told.
     device_ended: bool,
-    opened_nanos: u64,
+    /// Since when this step (opening, bytes or an end the device does not acknowledge) has been waiting.
+    waiting_since_nanos: u64,
+    /// What it waits for; when this changes, something has moved.
+    waiting_for: (State, usize),
+    /// Whether it waits at all.
+    owed: bool,
 }
 
 enum Phase {
@@ -120,6 +125,16 @@ impl Tcp {
             },
             next_local_port: *LOCAL_PORTS.start(),
         }
+    }
+
+    /// When the next connection is given up on unless something moves.
+    pub(crate) fn give_up_at(&self) -> Option<u64> {
+        let open = self.flows.values().filter(|flow| flow.owed);
+        open.map(|flow| {
+            flow.waiting_since_nanos
+                .saturating_add(self.settings.timeout_nanos)
+        })
+        .min()
     }
 
     /// Connections now.
@@ -268,7 +283,7 @@ impl Tcp {
                 }
                 Phase::Open { .. } => true,
             };
-            let goes_on = goes_on && flow.pump(around);
+            let goes_on = goes_on && flow.pump(settings, around);
             if !goes_on && let Some(pair) = flow.pair {
                 by_pair.remove(&pair);
             }
@@ -302,7 +317,9 @@ impl Flow {
             failed: false,
             host_ended: false,
             device_ended: false,
-            opened_nanos: now,
+            waiting_since_nanos: now,
+            waiting_for: (State::Closed, 0),
+            owed: true,
         }
     }
 
@@ -372,7 +389,7 @@ impl Flow {
         around: &mut Surroundings<'_>,
     ) -> bool {
         let Some(device) = around.device else {
-            if around.now.saturating_sub(self.opened_nanos) < settings.timeout_nanos {
+            if around.now.saturating_sub(self.waiting_since_nanos) < settings.timeout_nanos {
                 return true;
             }
             self.reset_host(around);
@@ -411,10 +428,11 @@ impl Flow {
     }
 
     /// `Open`: moves bytes and ends both ways. False when the connection is over.
-    fn pump(&mut self, around: &mut Surroundings<'_>) -> bool {
+    fn pump(&mut self, settings: &Settings, around: &mut Surroundings<'_>) -> bool {
         let Phase::Open { handle, .. } = self.phase else {
             return true;
         };
+        let given_up = self.given_up(handle, settings, around);
         if let Err(error) = self.exchange(handle, around) {
             tracing::debug!(pair = ?self.pair, %error, "the host program reset the connection");
             around.stack.sockets.get_mut::<Socket<'_>>(handle).abort();
@@ -434,11 +452,41 @@ impl Flow {
             around.statistics.tcp_reset += 1;
             self.reset_host(around);
         }
-        if closed && told {
+        if closed && (told || given_up) {
             around.stack.sockets.remove(handle);
             return false;
         }
         true
+    }
+
+    /// Aborts a connection on which the device has owed an acknowledgement for too long. smoltcp's own
+    /// timeout would end idle connections as well. True once that has happened.
+    fn given_up(
+        &mut self,
+        handle: SocketHandle,
+        settings: &Settings,
+        around: &mut Surroundings<'_>,
+    ) -> bool {
+        let socket = around.stack.sockets.get_mut::<Socket<'_>>(handle);
+        let waiting_for = (socket.state(), socket.send_queue());
+        let owes = match waiting_for {
+            (State::Established | State::CloseWait | State::FinWait2, queued) => queued > 0,
+            // The stack ends TIME-WAIT by itself.
+            (State::TimeWait, _) => false,
+            _ => true,
+        };
+        self.owed = owes;
+        if !owes || waiting_for != self.waiting_for {
+            self.waiting_for = waiting_for;
+            self.waiting_since_nanos = around.now;
+            return false;
+        }
+        let given_up =
+            around.now.saturating_sub(self.waiting_since_nanos) >= settings.timeout_nanos;
+        if given_up {
+            socket.abort();
+        }
+        given_up
     }
 
     fn exchange(&mut self, handle: SocketHandle, around: &mut Surroundings<'_>) -> io::Result<()> {
@@ -516,9 +564,6 @@ impl Settings {
         );
         socket.set_ack_delay(None);
         socket.set_nagle_enabled(false);
-        socket.set_timeout(Some(smoltcp::time::Duration::from_micros(
-            self.timeout_nanos / 1_000,
-        )));
         socket
     }
 }

@@ -92,7 +92,7 @@ impl Udp {
                         host,
                         readable: false,
                         last_used_nanos: now,
-                        quote: datagram.quote.clone(),
+                        quote: datagram.quote.keep(),
                     };
                     self.flows.insert(token.0, flow);
                     self.by_ends.insert(ends, token.0);
@@ -116,7 +116,7 @@ impl Udp {
             flow.unreachable(now, cable);
             sent = flow.host.send(datagram.payload);
         }
-        flow.quote = datagram.quote.clone();
+        flow.quote = datagram.quote.keep();
         match sent {
             Ok(count) => activity.bytes_to_host += count as u64,
             Err(_) => cable.statistics.udp_dropped += 1,
