@@ -114,7 +114,7 @@ impl Context {
         self.emit.event(What::Measured {
             figure: figure.to_string(),
             value,
-            unit: unit.to_owned(),
+            unit_of_measure: unit.to_owned(),
         });
     }
 

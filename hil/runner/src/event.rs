@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Position in the stream, from 0, without gaps.
+    /// Position in the stream, from 0. A recording leaves progress out, so it has gaps.
     pub sequence: u64,
     /// When.
     #[serde(flatten)]
@@ -196,8 +196,8 @@ pub enum What {
         figure: String,
         /// How much.
         value: f64,
-        /// Of what: `ms`, `B`, `1/s`.
-        unit: String,
+        /// Of what: `ms`, `B`, `1/s`. (Not `unit`, which every event has.)
+        unit_of_measure: String,
     },
     /// A scenario or the bench says something.
     Note {
@@ -278,12 +278,20 @@ pub enum CrashKind {
     Panic,
     /// A trap that nobody handled.
     Exception,
+    /// A stack was used up.
+    StackOverflow,
     /// A watchdog bit.
     Watchdog,
     /// A reset that nobody asked for.
     UnexpectedReset,
-    /// The core is stuck.
+    /// The core is stuck in traps.
     Lockup,
+    /// The supply fell too low.
+    BrownOut,
+    /// The core halted by itself: a breakpoint in the firmware.
+    Halt,
+    /// The device no longer says anything.
+    Silence,
 }
 
 impl CrashKind {
@@ -292,9 +300,13 @@ impl CrashKind {
         match self {
             CrashKind::Panic => "panic",
             CrashKind::Exception => "exception",
+            CrashKind::StackOverflow => "stack overflow",
             CrashKind::Watchdog => "watchdog",
             CrashKind::UnexpectedReset => "unexpected reset",
             CrashKind::Lockup => "lock-up",
+            CrashKind::BrownOut => "brown-out",
+            CrashKind::Halt => "halt",
+            CrashKind::Silence => "silence",
         }
     }
 }

@@ -64,7 +64,9 @@ pub(super) fn in_words(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     match milliseconds {
         0..1_000 => format!("{milliseconds} ms"),
-        1_000..60_000 if milliseconds.is_multiple_of(1_000) => format!("{} s", milliseconds / 1_000),
+        1_000..60_000 if milliseconds.is_multiple_of(1_000) => {
+            format!("{} s", milliseconds / 1_000)
+        }
         1_000..60_000 => format!("{:.1} s", duration.as_secs_f64()),
         _ if milliseconds % 60_000 < 1_000 => format!("{} min", milliseconds / 60_000),
         _ => format!(
