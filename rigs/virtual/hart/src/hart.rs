@@ -126,6 +126,7 @@ impl Hart {
             }
             if self.take_interrupt() {
                 link = None;
+                continue;
             }
             let block = match self.find_block(bus) {
                 Ok(block) => block,

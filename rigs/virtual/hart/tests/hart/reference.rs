@@ -118,6 +118,7 @@ impl Reference {
         self.waiting = false;
         self.counter_written = false;
         let mut retired = 0;
+        let (counting, events) = (self.mpcmr & 1 == 1, self.mpcer);
         match self.interrupt {
             Some(line) if self.mie || !self.machine => {
                 self.trap(0x8000_0000 + u32::from(line), 0);
@@ -136,10 +137,10 @@ impl Reference {
         }
         self.cycles += 1;
         self.retired += retired;
-        if self.mpcmr & 1 == 1 && !self.counter_written {
-            if self.mpcer & 1 == 1 {
+        if counting && !self.counter_written {
+            if events & 1 == 1 {
                 self.mpccr = self.mpccr.wrapping_add(1);
-            } else if self.mpcer & 2 == 2 {
+            } else if events & 2 == 2 {
                 self.mpccr = self.mpccr.wrapping_add(retired as u32);
             }
         }
@@ -185,8 +186,13 @@ impl Reference {
 
     fn full<B: Bus>(&mut self, bus: &mut B, i: u32) -> Outcome {
         let next = self.pc.wrapping_add(4);
-        let (rd, f3, r1, r2, f7) =
-            (bits(i, 11, 7), bits(i, 14, 12), bits(i, 19, 15), bits(i, 24, 20), bits(i, 31, 25));
+        let (rd, f3, r1, r2, f7) = (
+            bits(i, 11, 7),
+            bits(i, 14, 12),
+            bits(i, 19, 15),
+            bits(i, 24, 20),
+            bits(i, 31, 25),
+        );
         let (a, b) = (self.x[r1 as usize], self.x[r2 as usize]);
         let imm = signed(bits(i, 31, 20), 12) as u32;
         let illegal = Err(Exception::IllegalInstruction(i));
@@ -194,7 +200,10 @@ impl Reference {
             0b0110111 => self.set(rd, bits(i, 31, 12) << 12),
             0b0010111 => self.set(rd, self.pc.wrapping_add(bits(i, 31, 12) << 12)),
             0b1101111 => {
-                let offset = bits(i, 31, 31) << 20 | bits(i, 19, 12) << 12 | bits(i, 20, 20) << 11 | bits(i, 30, 21) << 1;
+                let offset = bits(i, 31, 31) << 20
+                    | bits(i, 19, 12) << 12
+                    | bits(i, 20, 20) << 11
+                    | bits(i, 30, 21) << 1;
                 self.set(rd, next);
                 return Ok(self.pc.wrapping_add_signed(signed(offset, 21)));
             }
@@ -212,7 +221,10 @@ impl Reference {
                     0b111 => a >= b,
                     _ => return illegal,
                 };
-                let offset = bits(i, 31, 31) << 12 | bits(i, 7, 7) << 11 | bits(i, 30, 25) << 5 | bits(i, 11, 8) << 1;
+                let offset = bits(i, 31, 31) << 12
+                    | bits(i, 7, 7) << 11
+                    | bits(i, 30, 25) << 5
+                    | bits(i, 11, 8) << 1;
                 if taken {
                     return Ok(self.pc.wrapping_add_signed(signed(offset, 13)));
                 }
@@ -227,7 +239,14 @@ impl Reference {
                     _ => return illegal,
                 };
                 let value = self.load(bus, a.wrapping_add(imm), width)?;
-                self.set(rd, if sign == 0 { value } else { signed(value, sign) as u32 });
+                self.set(
+                    rd,
+                    if sign == 0 {
+                        value
+                    } else {
+                        signed(value, sign) as u32
+                    },
+                );
             }
             0b0100011 => {
                 let offset = signed(f7 << 5 | rd, 12) as u32;
@@ -276,7 +295,10 @@ impl Reference {
         let value = |register: u32| self.x[register as usize];
         match (bits(c, 1, 0), bits(c, 15, 13)) {
             (0, 0b000) => {
-                let offset = bits(c, 12, 11) << 4 | bits(c, 10, 7) << 6 | bits(c, 6, 6) << 2 | bits(c, 5, 5) << 3;
+                let offset = bits(c, 12, 11) << 4
+                    | bits(c, 10, 7) << 6
+                    | bits(c, 6, 6) << 2
+                    | bits(c, 5, 5) << 3;
                 if offset == 0 {
                     return illegal;
                 }
@@ -375,13 +397,20 @@ impl Reference {
         if !self.permitted(Access::Read, address, width.bytes()) {
             return Err(Exception::LoadAccessFault(address));
         }
-        bus.load(self.cycles, self.pc, address, width).map_err(|fault| match fault {
-            BusFault::Misaligned => Exception::LoadMisaligned(address),
-            _ => Exception::LoadAccessFault(address),
-        })
+        bus.load(self.cycles, self.pc, address, width)
+            .map_err(|fault| match fault {
+                BusFault::Misaligned => Exception::LoadMisaligned(address),
+                _ => Exception::LoadAccessFault(address),
+            })
     }
 
-    fn store<B: Bus>(&mut self, bus: &mut B, address: u32, value: u32, width: Width) -> Result<(), Exception> {
+    fn store<B: Bus>(
+        &mut self,
+        bus: &mut B,
+        address: u32,
+        value: u32,
+        width: Width,
+    ) -> Result<(), Exception> {
         if self.trigger(Access::Write, address, width.bytes()) {
             return Err(Exception::Breakpoint(address));
         }
@@ -414,16 +443,24 @@ impl Reference {
             _ => {}
         }
         let (csr, f3, source) = (bits(i, 31, 20), bits(i, 14, 12), bits(i, 19, 15));
-        let operand = if f3 >= 4 { source } else { self.x[source as usize] };
+        let operand = if f3 >= 4 {
+            source
+        } else {
+            self.x[source as usize]
+        };
         let writes = f3 % 4 == 1 || source != 0;
-        if f3 % 4 == 0 || bits(csr, 9, 8) != 0 && !self.machine || writes && bits(csr, 11, 10) == 3 {
+        if f3 % 4 == 0 || bits(csr, 9, 8) != 0 && !self.machine || writes && bits(csr, 11, 10) == 3
+        {
             return illegal;
         }
         let Some(old) = self.read_csr(csr) else {
             return illegal;
         };
         if writes {
-            self.write_csr(csr, [0, operand, old | operand, old & !operand][(f3 % 4) as usize]);
+            self.write_csr(
+                csr,
+                [0, operand, old | operand, old & !operand][(f3 % 4) as usize],
+            );
         }
         self.set(bits(i, 11, 7), old);
         Ok(next)
@@ -434,7 +471,11 @@ impl Reference {
         let trigger = self.triggers[self.tselect];
         Some(match csr {
             0x300 => {
-                flag(self.mie, 3) + flag(self.mpie, 7) + flag(self.mpp_machine, 11) + flag(self.mpp_machine, 12) + flag(self.tw, 21)
+                flag(self.mie, 3)
+                    + flag(self.mpie, 7)
+                    + flag(self.mpp_machine, 11)
+                    + flag(self.mpp_machine, 12)
+                    + flag(self.tw, 21)
             }
             0x301 => 0x4010_1104,
             0x305 => self.mtvec,
@@ -444,7 +485,9 @@ impl Reference {
             0x343 => self.mtval,
             0x3a0..=0x3a3 => {
                 let at = (csr as usize - 0x3a0) * 4;
-                (0..4).map(|k| u32::from(self.pmpcfg[at + k]) << (8 * k)).sum()
+                (0..4)
+                    .map(|k| u32::from(self.pmpcfg[at + k]) << (8 * k))
+                    .sum()
             }
             0x3b0..=0x3bf => self.pmpaddr[csr as usize - 0x3b0],
             0x7a0 => self.tselect as u32,
@@ -477,7 +520,7 @@ impl Reference {
         })
     }
 
-    fn write_csr(&mut self, csr: u32, value: u32) {
+    pub fn write_csr(&mut self, csr: u32, value: u32) {
         let bit = |n: u32| value >> n & 1 == 1;
         match csr {
             0x300 => {
@@ -524,10 +567,7 @@ impl Reference {
             0x7a2 => self.triggers[self.tselect].address = value,
             0x7a5 => (self.mte, self.mpte) = (bit(3), bit(7)),
             0x7e0 => self.mpcer = value & 0x7ff,
-            0x7e1 => {
-                self.mpcmr = value & 3;
-                self.counter_written = true;
-            }
+            0x7e1 => self.mpcmr = value & 3,
             0x7e2 => {
                 self.mpccr = value;
                 self.counter_written = true;
@@ -551,12 +591,25 @@ impl Reference {
                 Access::Write => trigger.store,
                 Access::Run => trigger.execute,
             };
-            let mode = if machine { trigger.machine } else { trigger.user };
+            let mode = if machine {
+                trigger.machine
+            } else {
+                trigger.user
+            };
             let compare = u64::from(trigger.address);
             // All ones below and including the lowest zero are not compared.
-            let ignored = if trigger.napot { compare ^ (compare + 1) } else { 0 };
+            let ignored = if trigger.napot {
+                compare ^ (compare + 1)
+            } else {
+                0
+            };
             let bytes = u64::from(address)..u64::from(address) + u64::from(length);
-            if armed && mode && bytes.into_iter().any(|byte| byte | ignored == compare | ignored) {
+            if armed
+                && mode
+                && bytes
+                    .into_iter()
+                    .any(|byte| byte | ignored == compare | ignored)
+            {
                 trigger.hit = true;
                 fired = true;
             }
@@ -574,7 +627,11 @@ impl Reference {
             let top = u64::from(self.pmpaddr[entry]);
             match self.pmpcfg[entry] >> 3 & 3 {
                 1 => {
-                    let bottom = if entry == 0 { 0 } else { u64::from(self.pmpaddr[entry - 1]) };
+                    let bottom = if entry == 0 {
+                        0
+                    } else {
+                        u64::from(self.pmpaddr[entry - 1])
+                    };
                     bottom <= byte / 4 && byte / 4 < top
                 }
                 2 => byte / 4 == top,
@@ -586,7 +643,9 @@ impl Reference {
             }
         };
         for entry in 0..16 {
-            let matched = (0..length).filter(|k| inside(entry, u64::from(address) + u64::from(*k))).count();
+            let matched = (0..length)
+                .filter(|k| inside(entry, u64::from(address) + u64::from(*k)))
+                .count();
             if matched == length as usize {
                 let binding = !self.machine || self.pmpcfg[entry] & 0x80 != 0;
                 return !binding || self.pmpcfg[entry] & right != 0;
@@ -622,13 +681,25 @@ fn arithmetic(f7: u32, f3: u32, a: u32, b: u32) -> Option<u32> {
             (i32::MIN, -1) => a,
             _ => (sa / sb) as u32,
         },
-        (1, 5) => if b == 0 { u32::MAX } else { a / b },
+        (1, 5) => {
+            if b == 0 {
+                u32::MAX
+            } else {
+                a / b
+            }
+        }
         (1, 6) => match (sa, sb) {
             (_, 0) => a,
             (i32::MIN, -1) => 0,
             _ => (sa % sb) as u32,
         },
-        (1, 7) => if b == 0 { a } else { a % b },
+        (1, 7) => {
+            if b == 0 {
+                a
+            } else {
+                a % b
+            }
+        }
         _ => return None,
     })
 }

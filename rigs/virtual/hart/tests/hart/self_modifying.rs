@@ -1,0 +1,72 @@
+//! Code that changes while it is cached.
+
+use virtual_hart::{StaleCode, Stop};
+
+use crate::assembler::*;
+use crate::machine::{CODE, DATA, Machine};
+
+#[test]
+fn an_instruction_patched_in_its_own_block_is_executed_anew() {
+    let mut machine = Machine::new(|a| {
+        let again = a.here();
+        // Replaces the addition below before it is reached.
+        a.sw(A1, A2, 0);
+        a.addi(A0, A0, 1);
+        a.addi(T0, T0, -1);
+        a.bne(T0, ZERO, again);
+        a.word(WFI);
+    });
+    machine.hart.set_x(5, 10);
+    machine.hart.set_x(11, i_type(0x13, 100, A0, 0, A0));
+    machine.hart.set_x(12, CODE + 4);
+    assert_eq!(machine.run(1000), Stop::WaitForInterrupt);
+    assert_eq!(machine.hart.x(10), 1000);
+    assert_eq!(machine.hart.instructions(), 41);
+}
+
+#[test]
+fn a_patched_successor_is_not_reached_through_its_old_link() {
+    // A caller in a loop, a function that is patched from outside after it was linked.
+    let mut machine = Machine::new(|a| {
+        let again = a.here();
+        a.jalr(RA, A1, 0);
+        a.jal(ZERO, again);
+    });
+    machine.write(DATA, |a| {
+        a.addi(A0, A0, 1);
+        a.ret();
+    });
+    machine.hart.set_x(11, DATA);
+    machine.run(4 * 50);
+    assert_eq!(machine.hart.x(10), 50);
+    machine.write(DATA, |a| a.addi(A0, A0, 3));
+    machine.run(4 * 50);
+    assert_eq!(machine.hart.x(10), 200);
+}
+
+#[test]
+fn invalidate_drops_what_it_names() {
+    let mut machine = Machine::new(|a| {
+        let again = a.here();
+        a.addi(A0, A0, 1);
+        a.jal(ZERO, again);
+    });
+    machine.run(100);
+    // Changed behind the bus's back: nobody notices, until told.
+    let mut other = machine.bus.clone();
+    other
+        .ram
+        .write(CODE, &i_type(0x13, 0, A0, 0, A0).to_le_bytes());
+    virtual_hart::Bus::take_stale_code(&mut other);
+    machine.bus = other;
+    machine
+        .hart
+        .invalidate(StaleCode::Range(CODE + 8, CODE + 64));
+    machine.run(100);
+    assert_eq!(machine.hart.x(10), 100);
+    machine
+        .hart
+        .invalidate(StaleCode::Range(CODE + 3, CODE + 4));
+    machine.run(100);
+    assert_eq!(machine.hart.x(10), 100);
+}
