@@ -1,0 +1,197 @@
+//! The machine behind the lock: chip and debug module, and the one as the other's target.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use virtual_debug::{DebugModule, DebugTarget, ExecuteError, RegisterError, Tap};
+use virtual_esp32c3::{Access, Chip};
+use virtual_hart::{BusFault, Width};
+
+use crate::event::{RigEvent, RigEventKind};
+use crate::pace::Activity;
+use crate::simulator::ticks;
+
+/// IDCODE of the ESP32-C3's TAP: Espressif, part 5, version 0.
+pub(crate) const IDCODE: u32 = 0x0000_5C25;
+/// `dcsr.step`.
+const DCSR: u16 = 0x7B0;
+const DCSR_STEP: u32 = 1 << 2;
+
+pub(crate) struct Machine {
+    pub(crate) chip: Chip,
+    module: DebugModule,
+    powered: bool,
+    /// Something was done that the simulator thread should see soon.
+    pub(crate) touched: bool,
+    /// Events of the rig's own making, not collected yet.
+    events: Vec<RigEvent>,
+    /// Unmodelled accesses that were told already.
+    pub(crate) told: BTreeSet<(String, u32, Access)>,
+}
+
+impl Machine {
+    pub(crate) fn new(chip: Chip) -> Machine {
+        Machine {
+            chip,
+            module: DebugModule::new(),
+            powered: true,
+            touched: false,
+            events: Vec::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// Chip time.
+    pub(crate) fn now(&self) -> Duration {
+        self.chip.now().as_duration()
+    }
+
+    /// Lets the chip run until this chip time or for this many instructions.
+    pub(crate) fn run(&mut self, until: Duration, instructions: u64) {
+        self.chip.run(ticks(until), instructions);
+    }
+
+    pub(crate) fn activity(&self) -> Activity {
+        if self.chip.is_halted() {
+            Activity::Halted
+        } else if !self.powered || self.chip.is_idle() {
+            Activity::Idle(self.chip.next_event().map(|at| at.as_duration()))
+        } else {
+            Activity::Busy
+        }
+    }
+
+    pub(crate) fn take_events(&mut self) -> Vec<RigEvent> {
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(self.chip.events().into_iter().map(RigEvent::from));
+        events
+    }
+
+    pub(crate) fn is_powered(&self) -> bool {
+        self.powered
+    }
+
+    /// Switches the supply. The debug module loses its state with it.
+    pub(crate) fn set_power(&mut self, on: bool) {
+        if self.powered == on {
+            return;
+        }
+        self.powered = on;
+        self.touched = true;
+        self.note(RigEventKind::Power { on });
+        if on {
+            self.chip.power_on();
+        } else {
+            self.module = DebugModule::new();
+            self.chip.power_off();
+        }
+    }
+
+    pub(crate) fn set_link(&mut self, up: bool) {
+        self.touched = true;
+        self.note(RigEventKind::Link { up });
+        self.chip.set_link(up);
+    }
+
+    /// A whole scan of the selected data register; a chip without power answers with zeros.
+    pub(crate) fn scan_dr(&mut self, tap: &mut Tap, value: u64, length: u32) -> u64 {
+        if !self.powered {
+            return 0;
+        }
+        let mut target = ChipTarget {
+            chip: &mut self.chip,
+            touched: &mut self.touched,
+        };
+        tap.scan_dr(&mut self.module, &mut target, value, length)
+    }
+
+    /// One clock of the port.
+    pub(crate) fn clock(&mut self, tap: &mut Tap, tms: bool, tdi: bool) -> bool {
+        let mut target = ChipTarget {
+            chip: &mut self.chip,
+            touched: &mut self.touched,
+        };
+        let tdo = tap.clock(&mut self.module, &mut target, tms, tdi);
+        tdo && self.powered
+    }
+
+    fn note(&mut self, what: RigEventKind) {
+        let at = self.now();
+        self.events.push(RigEvent { at, what });
+    }
+}
+
+/// The chip as its debug module wants it.
+struct ChipTarget<'a> {
+    chip: &'a mut Chip,
+    touched: &'a mut bool,
+}
+
+impl DebugTarget for ChipTarget<'_> {
+    fn is_halted(&self) -> bool {
+        self.chip.is_halted()
+    }
+
+    fn halt(&mut self) {
+        *self.touched = true;
+        self.chip.halt();
+    }
+
+    /// A single step is taken at once: the debugger waits for it, and the pacer may have reasons to wait too.
+    fn resume(&mut self) {
+        *self.touched = true;
+        let step = self
+            .chip
+            .read_register(DCSR)
+            .is_ok_and(|dcsr| dcsr & DCSR_STEP != 0);
+        self.chip.resume();
+        if step {
+            let moment = self.chip.now() + ticks(Duration::from_millis(1));
+            self.chip.run(moment, 1);
+        }
+    }
+
+    fn read_register(&mut self, number: u16) -> Result<u32, RegisterError> {
+        self.chip
+            .read_register(number)
+            .map_err(|_| RegisterError::Exception)
+    }
+
+    fn write_register(&mut self, number: u16, value: u32) -> Result<(), RegisterError> {
+        self.chip
+            .write_register(number, value)
+            .map_err(|_| RegisterError::Exception)
+    }
+
+    fn execute(&mut self, program: &[u32]) -> Result<(), ExecuteError> {
+        *self.touched = true;
+        self.chip.execute(program).map_err(|_| ExecuteError)
+    }
+
+    fn bus_read(&mut self, address: u32, width: Width) -> Result<u32, BusFault> {
+        self.chip.bus_read(address, width)
+    }
+
+    fn bus_write(&mut self, address: u32, width: Width, value: u32) -> Result<(), BusFault> {
+        *self.touched = true;
+        self.chip.bus_write(address, width, value)
+    }
+
+    fn reset_hart(&mut self) {
+        *self.touched = true;
+        self.chip.reset_hart();
+    }
+
+    fn reset_system(&mut self) {
+        *self.touched = true;
+        self.chip.reset_system();
+    }
+
+    fn has_reset(&self) -> bool {
+        self.chip.have_reset()
+    }
+
+    fn acknowledge_reset(&mut self) {
+        self.chip.ack_have_reset();
+    }
+}

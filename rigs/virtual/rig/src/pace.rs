@@ -1,0 +1,799 @@
+//! How fast the chip's time goes: the rules, without threads and without a clock.
+//!
+//! Waiting is most of what a test does. The bench says what it waits for, and this decides from it whether chip time
+//! may run ahead of wall time. The simulator thread asks [`Pacer::next`] what to do, does it, and asks again; wall
+//! time comes in as an argument, so the rules can be tested by the microsecond.
+//!
+//! ```text
+//! what holds                                      pace
+//! ---------------------------------------------   ------------------------------------------------------------
+//! an InFlight guard lives                         lifelike: chip time <= anchor + multiple x wall time
+//! the debugger has the hart halted                lifelike: an hour must not pass while a probe attaches
+//! bytes crossed a host socket within `settle`     lifelike: whoever got them may want to answer
+//! an alarm is pending, or a FlatOut guard lives   flat out, up to the earliest alarm
+//! none of these                                   lifelike
+//! ```
+//! A live poller caps every stretch: when its limits are used up the chip stands still until it has polled.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How chip time relates to wall time where it has to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Chip time over wall time while something on the host is in flight. 1.0 is real time.
+    pub multiple: f64,
+    /// Wall time the chip is kept lifelike for after bytes crossed a host socket.
+    pub settle: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            multiple: 1.0,
+            settle: Duration::from_millis(20),
+        }
+    }
+}
+
+/// How far the chip may run between two polls of a [`Poller`](crate::Poller), so that no buffer on the chip
+/// overflows before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollLimits {
+    /// Chip time between two polls.
+    pub chip_time: Duration,
+    /// Instructions between two polls; what a busy chip reaches first.
+    pub instructions: u64,
+}
+
+impl Default for PollLimits {
+    /// 100 ms of chip time, 400,000 instructions.
+    fn default() -> PollLimits {
+        PollLimits {
+            chip_time: Duration::from_millis(100),
+            instructions: 400_000,
+        }
+    }
+}
+
+/// A poller that does not come for this long, in wall time, is passed over: a dead one must not hang the rig.
+pub(crate) const POLL_PATIENCE: Duration = Duration::from_millis(50);
+/// When lifelike chip time falls behind by more than this much wall time (the host was busy, or slept), the lag is forgiven
+/// instead of made up for: a burst of chip time would be no more lifelike than the lag.
+const LAG_MAX: Duration = Duration::from_millis(250);
+/// Longest sleep in wall time; only a safety net, everything that matters wakes the thread.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// A busy chip that keeps up runs in stretches of this much wall time.
+const STRETCH: Duration = Duration::from_millis(1);
+/// Flat out without an alarm runs in stretches of this much chip time.
+const FLAT_OUT_STRETCH: Duration = Duration::from_millis(10);
+
+/// What the chip does when it is let run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// It executes instructions.
+    Busy,
+    /// It sleeps until then, in chip time; `None`: until something from outside wakes it.
+    Idle(Option<Duration>),
+    /// The debugger has it.
+    Halted,
+}
+
+/// The state of things when [`Pacer::next`] is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Wall time since the rig started.
+    pub(crate) wall: Duration,
+    /// Chip time.
+    pub(crate) chip: Duration,
+    /// Instructions executed since the rig started.
+    pub(crate) instructions: u64,
+    pub(crate) activity: Activity,
+    /// Something came from outside: chip time has to be brought up to date first.
+    pub(crate) exact: bool,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step<A> {
+    /// Call this alarm, then ask again.
+    Fire(A),
+    /// Let the chip run until this chip time or for this many instructions, whichever is first.
+    Run { until: Duration, instructions: u64 },
+    /// Stand still for a poller, at most until this wall time.
+    StandForPoll { until: Duration },
+    /// Nothing to do before this wall time, unless woken.
+    Sleep { until: Duration },
+}
+
+/// Names an alarm or a poller.
+pub(crate) type Id = u64;
+
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    FlatOut,
+    /// Chip time was `chip` when the wall clock read `wall`.
+    Lifelike {
+        wall: Duration,
+        chip: Duration,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct PollerState {
+    limits: PollLimits,
+    /// Where the last poll left the chip.
+    chip: Duration,
+    instructions: u64,
+    /// Wall time since which the chip stands still for this poller.
+    standing: Option<Duration>,
+}
+
+/// The rules and what they need to know. `A` is what an alarm carries.
+#[derive(Debug)]
+pub(crate) struct Pacer<A> {
+    pace: Pace,
+    mode: Mode,
+    in_flight: u32,
+    flat_out: u32,
+    traffic: Option<Duration>,
+    alarms: BTreeMap<(Duration, Id), A>,
+    pollers: BTreeMap<Id, PollerState>,
+    next_id: Id,
+    /// Chip time as last told.
+    chip: Duration,
+    instructions: u64,
+    /// The latest chip time anybody was told; the chip reaches it before anything else is decided.
+    promised: Duration,
+    missed_polls: u64,
+}
+
+impl<A> Pacer<A> {
+    pub(crate) fn new(pace: Pace) -> Pacer<A> {
+        Pacer {
+            pace,
+            mode: Mode::Lifelike {
+                wall: Duration::ZERO,
+                chip: Duration::ZERO,
+            },
+            in_flight: 0,
+            flat_out: 0,
+            traffic: None,
+            alarms: BTreeMap::new(),
+            pollers: BTreeMap::new(),
+            next_id: 0,
+            chip: Duration::ZERO,
+            instructions: 0,
+            promised: Duration::ZERO,
+            missed_polls: 0,
+        }
+    }
+
+    /// Times the chip went on without a poller that should have come.
+    pub(crate) fn missed_polls(&self) -> u64 {
+        self.missed_polls
+    }
+
+    pub(crate) fn enter_flight(&mut self) {
+        self.in_flight += 1;
+    }
+
+    pub(crate) fn leave_flight(&mut self) {
+        self.in_flight -= 1;
+    }
+
+    pub(crate) fn enter_flat_out(&mut self) {
+        self.flat_out += 1;
+    }
+
+    pub(crate) fn leave_flat_out(&mut self) {
+        self.flat_out -= 1;
+    }
+
+    /// Bytes left for a host socket or came from one.
+    pub(crate) fn note_traffic(&mut self, wall: Duration) {
+        self.traffic = Some(wall);
+    }
+
+    /// Adds an alarm at this chip time; one in the past fires at the next step.
+    pub(crate) fn add_alarm(&mut self, at: Duration, alarm: A) -> Id {
+        let id = self.new_id();
+        self.alarms.insert((at, id), alarm);
+        id
+    }
+
+    /// Takes an alarm back; `None` when it has fired.
+    pub(crate) fn cancel_alarm(&mut self, at: Duration, id: Id) -> Option<A> {
+        self.alarms.remove(&(at, id))
+    }
+
+    /// Takes all alarms back, unfired.
+    pub(crate) fn cancel_all(&mut self) -> Vec<A> {
+        std::mem::take(&mut self.alarms).into_values().collect()
+    }
+
+    pub(crate) fn add_poller(&mut self, limits: PollLimits) -> Id {
+        let id = self.new_id();
+        let state = PollerState {
+            limits,
+            chip: self.chip,
+            instructions: self.instructions,
+            standing: None,
+        };
+        self.pollers.insert(id, state);
+        id
+    }
+
+    pub(crate) fn remove_poller(&mut self, id: Id) {
+        self.pollers.remove(&id);
+    }
+
+    /// True while the chip stands still for this poller.
+    pub(crate) fn stands_for(&self, id: Id) -> bool {
+        self.pollers
+            .get(&id)
+            .is_some_and(|poller| poller.standing.is_some())
+    }
+
+    /// The poller has read what there was: its limits count from here.
+    pub(crate) fn polled(&mut self, id: Id) {
+        let (chip, instructions) = (self.chip, self.instructions);
+        if let Some(poller) = self.pollers.get_mut(&id) {
+            poller.restart(chip, instructions);
+        }
+    }
+
+    /// Chip time at this moment. While the chip is lifelike and its thread sleeps, that is where the chip will be
+    /// brought before anything else happens to it; never goes back.
+    pub(crate) fn chip_time(&mut self, wall: Duration) -> Duration {
+        self.forgive_lag(wall);
+        let ceiling = self.ceiling().unwrap_or(Duration::MAX);
+        self.promised = self.promised.max(self.allowance(wall).min(ceiling));
+        self.promised
+    }
+
+    /// Tells where the chip is. [`Pacer::next`] does so too.
+    pub(crate) fn observe(&mut self, chip: Duration, instructions: u64) {
+        self.chip = chip;
+        self.instructions = instructions;
+        self.promised = self.promised.max(chip);
+    }
+
+    /// What to do now.
+    pub(crate) fn next(&mut self, now: Now) -> Step<A> {
+        self.observe(now.chip, now.instructions);
+        self.forgive_lag(now.wall);
+        if let Some(alarm) = self.due_alarm() {
+            return Step::Fire(alarm);
+        }
+        if let Some(until) = self.stand_for_poll(now.wall) {
+            return Step::StandForPoll { until };
+        }
+        if now.chip < self.promised {
+            return self.run(self.promised);
+        }
+        if self.may_fly(&now) {
+            self.mode = Mode::FlatOut;
+            return self.run(now.chip + FLAT_OUT_STRETCH.max(self.until_alarm(now.chip)));
+        }
+        self.lifelike(&now)
+    }
+
+    /// See [`LAG_MAX`].
+    fn forgive_lag(&mut self, wall: Duration) {
+        let furthest = self.chip + LAG_MAX.mul_f64(self.pace.multiple);
+        if self.allowance(wall) > furthest {
+            self.mode = Mode::Lifelike {
+                wall,
+                chip: furthest,
+            };
+        }
+    }
+
+    fn new_id(&mut self) -> Id {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn due_alarm(&mut self) -> Option<A> {
+        let entry = self.alarms.first_entry()?;
+        (entry.key().0 <= self.chip).then(|| entry.remove())
+    }
+
+    fn until_alarm(&self, chip: Duration) -> Duration {
+        self.first_alarm()
+            .map_or(Duration::ZERO, |at| at.saturating_sub(chip))
+    }
+
+    fn first_alarm(&self) -> Option<Duration> {
+        self.alarms.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// True while the chip stands still for any poller.
+    pub(crate) fn stands(&self) -> bool {
+        self.pollers
+            .values()
+            .any(|poller| poller.standing.is_some())
+    }
+
+    /// Marks the pollers whose limits are used up. Says until when to stand still, if for any.
+    fn stand_for_poll(&mut self, wall: Duration) -> Option<Duration> {
+        let (chip, instructions) = (self.chip, self.instructions);
+        let mut until = None;
+        for poller in self.pollers.values_mut() {
+            if poller.standing.is_none() && poller.is_due(chip, instructions) {
+                poller.standing = Some(wall);
+            }
+            if let Some(since) = poller.standing {
+                if wall >= since + POLL_PATIENCE {
+                    poller.restart(chip, instructions);
+                    self.missed_polls += 1;
+                } else {
+                    until = until.max(Some(since + POLL_PATIENCE));
+                }
+            }
+        }
+        until
+    }
+
+    fn settling(&self, wall: Duration) -> Option<Duration> {
+        let end = self.traffic? + self.pace.settle;
+        (wall < end).then_some(end)
+    }
+
+    fn may_fly(&self, now: &Now) -> bool {
+        (!self.alarms.is_empty() || self.flat_out > 0)
+            && self.in_flight == 0
+            && now.activity != Activity::Halted
+            && self.settling(now.wall).is_none()
+    }
+
+    fn lifelike(&mut self, now: &Now) -> Step<A> {
+        if let Mode::FlatOut = self.mode {
+            self.mode = Mode::Lifelike {
+                wall: now.wall,
+                chip: now.chip,
+            };
+        }
+        let allowance = self.allowance(now.wall);
+        // Where the chip next has something to do, or somebody wants to be told.
+        let scaled = |wall: Duration| now.chip + wall.mul_f64(self.pace.multiple);
+        let wanted = match now.activity {
+            Activity::Busy => scaled(STRETCH),
+            Activity::Idle(Some(next)) => next.max(now.chip).min(scaled(SLEEP_MAX)),
+            Activity::Idle(None) | Activity::Halted => scaled(SLEEP_MAX),
+        };
+        let wanted = self.ceiling().map_or(wanted, |ceiling| wanted.min(ceiling));
+        if allowance > now.chip && (now.exact || wanted <= allowance) {
+            return self.run(allowance);
+        }
+        // When the traffic has settled the pace may change.
+        let settled = self.settling(now.wall).unwrap_or(Duration::MAX);
+        Step::Sleep {
+            until: self.wall_of(wanted).min(settled),
+        }
+    }
+
+    fn run(&self, until: Duration) -> Step<A> {
+        let until = self.ceiling().map_or(until, |ceiling| until.min(ceiling));
+        let instructions = self
+            .pollers
+            .values()
+            .map(|poller| poller.instructions_left(self.instructions));
+        Step::Run {
+            until,
+            instructions: instructions.min().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Chip time nobody may pass without asking: the earliest alarm, the nearest poll.
+    fn ceiling(&self) -> Option<Duration> {
+        let polls = self
+            .pollers
+            .values()
+            .map(|poller| poller.chip + poller.limits.chip_time);
+        polls.chain(self.first_alarm()).min()
+    }
+
+    /// Where a lifelike chip may be at this wall time.
+    fn allowance(&self, wall: Duration) -> Duration {
+        match self.mode {
+            Mode::FlatOut => self.chip,
+            Mode::Lifelike { wall: since, chip } => {
+                chip + wall.saturating_sub(since).mul_f64(self.pace.multiple)
+            }
+        }
+    }
+
+    /// The first wall time, to the nanosecond above, at which a lifelike chip may be at this chip time.
+    fn wall_of(&self, at: Duration) -> Duration {
+        match self.mode {
+            Mode::FlatOut => Duration::ZERO,
+            Mode::Lifelike { wall, chip } => {
+                wall + at.saturating_sub(chip).div_f64(self.pace.multiple) + Duration::from_nanos(1)
+            }
+        }
+    }
+}
+
+impl PollerState {
+    fn restart(&mut self, chip: Duration, instructions: u64) {
+        (self.chip, self.instructions, self.standing) = (chip, instructions, None);
+    }
+
+    fn is_due(&self, chip: Duration, instructions: u64) -> bool {
+        chip.saturating_sub(self.chip) >= self.limits.chip_time
+            || self.instructions_left(instructions) == 0
+    }
+
+    fn instructions_left(&self, instructions: u64) -> u64 {
+        (self.instructions + self.limits.instructions).saturating_sub(instructions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A pacer with a pretended chip and wall clock.
+    struct World {
+        pacer: Pacer<&'static str>,
+        wall: Duration,
+        chip: Duration,
+        instructions: u64,
+        activity: Activity,
+    }
+
+    fn world() -> World {
+        World {
+            pacer: Pacer::new(Pace::default()),
+            wall: Duration::ZERO,
+            chip: Duration::ZERO,
+            instructions: 0,
+            activity: Activity::Idle(None),
+        }
+    }
+
+    impl World {
+        fn next(&mut self) -> Step<&'static str> {
+            self.ask(false)
+        }
+
+        fn ask(&mut self, exact: bool) -> Step<&'static str> {
+            self.pacer.next(Now {
+                wall: self.wall,
+                chip: self.chip,
+                instructions: self.instructions,
+                activity: self.activity,
+                exact,
+            })
+        }
+
+        /// Does what is asked, in no wall time but where it sleeps, until the wall clock reads `end`. Returns what fired.
+        fn live(&mut self, end: Duration) -> Vec<(&'static str, Duration)> {
+            let mut fired = Vec::new();
+            for _ in 0..100_000 {
+                match self.next() {
+                    Step::Fire(name) => fired.push((name, self.chip)),
+                    Step::Run { until, .. } => {
+                        assert!(until > self.chip, "asked to run nowhere: {until:?}");
+                        self.chip = until;
+                    }
+                    Step::Sleep { until } | Step::StandForPoll { until } => {
+                        assert!(until > self.wall, "asked to sleep no time: {until:?}");
+                        if until >= end {
+                            self.wall = end;
+                            return fired;
+                        }
+                        self.wall = until;
+                    }
+                }
+            }
+            panic!("never came to rest");
+        }
+    }
+
+    fn run(until: Duration) -> Step<&'static str> {
+        Step::Run {
+            until,
+            instructions: u64::MAX,
+        }
+    }
+
+    fn sleep(until: Duration) -> Step<&'static str> {
+        Step::Sleep { until }
+    }
+
+    const NANO: Duration = Duration::from_nanos(1);
+    const LONG: Duration = Duration::from_nanos(100_000_001);
+
+    #[test]
+    fn with_nothing_pending_the_chip_is_lifelike() {
+        let mut world = world();
+        world.activity = Activity::Busy;
+        assert_eq!(world.next(), sleep(MS + NANO));
+        world.wall = MS * 5;
+        assert_eq!(world.next(), run(MS * 5));
+        world.chip = MS * 5;
+        assert_eq!(world.next(), sleep(MS * 6 + NANO));
+    }
+
+    #[test]
+    fn an_idle_chip_lets_its_thread_sleep_until_its_next_event() {
+        fn check(next: Option<Duration>, expected: Duration) {
+            let mut world = world();
+            world.activity = Activity::Idle(next);
+            assert_eq!(world.next(), sleep(expected), "{next:?}");
+        }
+        check(None, LONG);
+        check(Some(MS * 7), MS * 7 + NANO);
+        check(Some(SECOND), LONG);
+    }
+
+    #[test]
+    fn whatever_comes_from_outside_finds_the_chip_up_to_date() {
+        let mut world = world();
+        world.activity = Activity::Idle(Some(SECOND));
+        world.wall = Duration::from_micros(1234);
+        assert_eq!(world.ask(false), sleep(LONG));
+        assert_eq!(world.ask(true), run(Duration::from_micros(1234)));
+    }
+
+    #[test]
+    fn the_multiple_scales_lifelike_time() {
+        fn check(multiple: f64, wall: Duration, chip: Duration) {
+            let mut world = world();
+            world.pacer = Pacer::new(Pace {
+                multiple,
+                ..Pace::default()
+            });
+            world.activity = Activity::Busy;
+            world.wall = wall;
+            assert_eq!(world.next(), run(chip), "{multiple}");
+        }
+        check(1.0, MS * 10, MS * 10);
+        check(4.0, MS * 10, MS * 40);
+        check(0.5, MS * 10, MS * 5);
+    }
+
+    #[test]
+    fn an_alarm_makes_time_fly_up_to_it_and_not_past() {
+        let mut world = world();
+        world.pacer.add_alarm(SECOND * 3600, "hour");
+        assert_eq!(world.next(), run(SECOND * 3600));
+        world.chip = SECOND * 3600;
+        assert_eq!(world.next(), Step::Fire("hour"));
+        assert_eq!(world.next(), sleep(LONG));
+    }
+
+    #[test]
+    fn alarms_fire_in_order_and_those_in_the_past_at_once() {
+        let mut world = world();
+        world.chip = SECOND;
+        for (at, name) in [(3, "c"), (2, "b1"), (0, "a"), (2, "b2")] {
+            world.pacer.add_alarm(SECOND * at, name);
+        }
+        let fired = world.live(MS);
+        assert_eq!(
+            fired,
+            [
+                ("a", SECOND),
+                ("b1", SECOND * 2),
+                ("b2", SECOND * 2),
+                ("c", SECOND * 3)
+            ]
+        );
+        assert_eq!(world.chip, SECOND * 3);
+    }
+
+    #[test]
+    fn a_cancelled_alarm_neither_fires_nor_speeds_up_time() {
+        let mut world = world();
+        let id = world.pacer.add_alarm(SECOND, "never");
+        assert_eq!(world.pacer.cancel_alarm(SECOND, id), Some("never"));
+        assert_eq!(world.pacer.cancel_alarm(SECOND, id), None);
+        assert_eq!(world.live(MS * 10), []);
+        assert!(world.chip <= MS * 10);
+    }
+
+    #[test]
+    fn an_operation_in_flight_holds_time_back() {
+        let mut world = world();
+        world.activity = Activity::Busy;
+        world.pacer.add_alarm(SECOND, "alarm");
+        world.pacer.enter_flight();
+        assert_eq!(world.live(MS * 30), []);
+        assert!(
+            world.chip > MS * 28 && world.chip <= MS * 30,
+            "{:?}",
+            world.chip
+        );
+        world.pacer.leave_flight();
+        assert_eq!(world.live(MS * 31), [("alarm", SECOND)]);
+    }
+
+    #[test]
+    fn an_alarm_that_comes_due_in_flight_fires_on_time() {
+        let mut world = world();
+        world.pacer.enter_flight();
+        world.pacer.add_alarm(MS * 7, "seven");
+        assert_eq!(world.live(MS * 20), [("seven", MS * 7)]);
+    }
+
+    #[test]
+    fn guards_count() {
+        let mut world = world();
+        world.pacer.add_alarm(SECOND, "alarm");
+        world.pacer.enter_flight();
+        world.pacer.enter_flight();
+        world.pacer.leave_flight();
+        assert_eq!(world.live(MS), []);
+        world.pacer.leave_flight();
+        assert_eq!(world.live(MS * 2), [("alarm", SECOND)]);
+    }
+
+    #[test]
+    fn traffic_holds_time_back_until_it_has_settled() {
+        let mut world = world();
+        world.pacer.add_alarm(SECOND, "alarm");
+        world.wall = MS * 100;
+        world.pacer.note_traffic(MS * 100);
+        assert_eq!(world.next(), run(MS * 100));
+        world.chip = MS * 100;
+        assert_eq!(world.next(), sleep(MS * 120));
+        assert_eq!(world.live(MS * 119), []);
+        assert_eq!(world.live(MS * 121), [("alarm", SECOND)]);
+    }
+
+    #[test]
+    fn a_halted_hart_never_makes_time_fly() {
+        let mut world = world();
+        world.activity = Activity::Halted;
+        world.pacer.add_alarm(SECOND, "alarm");
+        assert_eq!(world.live(MS * 150), []);
+        assert!(world.chip <= MS * 150);
+        assert_eq!(world.live(SECOND * 2), [("alarm", SECOND)]);
+        assert!(world.wall >= SECOND);
+    }
+
+    #[test]
+    fn a_flat_out_guard_makes_time_fly_without_an_alarm() {
+        let mut world = world();
+        world.pacer.enter_flat_out();
+        assert_eq!(world.next(), run(FLAT_OUT_STRETCH));
+        world.pacer.enter_flight();
+        assert_eq!(world.next(), sleep(LONG));
+        world.pacer.leave_flight();
+        world.pacer.leave_flat_out();
+        assert_eq!(world.next(), sleep(LONG));
+    }
+
+    #[test]
+    fn a_change_of_pace_starts_from_here_and_now() {
+        let mut world = world();
+        world.pacer.add_alarm(SECOND * 100, "alarm");
+        world.wall = MS * 3;
+        world.live(MS * 4);
+        world.activity = Activity::Busy;
+        world.wall = MS * 24;
+        // The 96 s of flight are not held against the chip, nor are they a credit.
+        assert_eq!(world.next(), run(SECOND * 100 + MS * 21));
+    }
+
+    #[test]
+    fn a_poller_stops_the_chip_and_lets_it_go() {
+        let mut world = world();
+        world.pacer.add_alarm(SECOND, "alarm");
+        let poller = world.pacer.add_poller(PollLimits::default());
+        let limited = |until| Step::Run {
+            until,
+            instructions: 400_000,
+        };
+        assert_eq!(world.next(), limited(MS * 100));
+        world.chip = MS * 100;
+        assert_eq!(
+            world.next(),
+            Step::StandForPoll {
+                until: POLL_PATIENCE
+            }
+        );
+        assert!(world.pacer.stands_for(poller));
+        world.pacer.polled(poller);
+        assert!(!world.pacer.stands_for(poller));
+        assert_eq!(world.next(), limited(MS * 200));
+    }
+
+    #[test]
+    fn a_poller_counts_instructions_too() {
+        let mut world = world();
+        world.pacer.add_poller(PollLimits::default());
+        world.pacer.add_alarm(SECOND, "alarm");
+        world.instructions = 399_999;
+        let expected = Step::Run {
+            until: MS * 100,
+            instructions: 1,
+        };
+        assert_eq!(world.next(), expected);
+        world.instructions = 400_000;
+        assert_eq!(
+            world.next(),
+            Step::StandForPoll {
+                until: POLL_PATIENCE
+            }
+        );
+    }
+
+    #[test]
+    fn a_dead_poller_does_not_hang_the_rig() {
+        let mut world = world();
+        world.pacer.add_poller(PollLimits::default());
+        world.pacer.add_alarm(SECOND, "alarm");
+        assert_eq!(world.live(POLL_PATIENCE * 9 + MS), [("alarm", SECOND)]);
+        assert_eq!(world.pacer.missed_polls(), 9);
+    }
+
+    #[test]
+    fn a_removed_poller_stops_nothing() {
+        let mut world = world();
+        let poller = world.pacer.add_poller(PollLimits::default());
+        world.chip = MS * 100;
+        assert_eq!(
+            world.next(),
+            Step::StandForPoll {
+                until: POLL_PATIENCE
+            }
+        );
+        world.pacer.remove_poller(poller);
+        assert_eq!(world.next(), sleep(MS * 200 + NANO));
+    }
+
+    #[test]
+    fn the_clock_shows_lifelike_time_while_the_thread_sleeps() {
+        let mut world = world();
+        world.activity = Activity::Idle(Some(SECOND));
+        world.next();
+        assert_eq!(world.pacer.chip_time(MS * 42), MS * 42);
+        // What was shown comes true before anything else is decided.
+        world.wall = MS * 42;
+        world.pacer.add_alarm(SECOND * 10, "alarm");
+        assert_eq!(world.next(), run(MS * 42));
+    }
+
+    #[test]
+    fn the_clock_stands_where_the_chip_must_stop() {
+        let mut world = world();
+        world.pacer.enter_flight();
+        world.pacer.add_alarm(MS * 5, "alarm");
+        assert_eq!(world.pacer.chip_time(MS * 42), MS * 5);
+        world.pacer.add_poller(PollLimits {
+            chip_time: MS * 2,
+            ..PollLimits::default()
+        });
+        // It was 5 ms already: the clock never goes back.
+        assert_eq!(world.pacer.chip_time(MS * 42), MS * 5);
+    }
+
+    #[test]
+    fn the_clock_never_goes_back_when_the_pace_changes() {
+        let mut world = world();
+        world.next();
+        assert_eq!(world.pacer.chip_time(MS * 42), MS * 42);
+        world.pacer.enter_flat_out();
+        assert_eq!(world.pacer.chip_time(MS * 10), MS * 42);
+    }
+
+    #[test]
+    fn a_long_lag_is_forgiven() {
+        let mut world = world();
+        world.activity = Activity::Busy;
+        world.wall = SECOND * 10;
+        assert_eq!(world.pacer.chip_time(world.wall), LAG_MAX);
+        assert_eq!(world.next(), run(LAG_MAX));
+        world.chip = LAG_MAX;
+        // From here lifelike again, 9.75 s behind for good: no burst.
+        assert_eq!(world.next(), sleep(SECOND * 10 + MS + NANO));
+    }
+}

@@ -1,0 +1,122 @@
+//! What a virtual rig is made of: chip, flash, network, pace. Filled in by whoever reads the rig file.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use crate::error::VirtualRigError;
+use crate::pace::Pace;
+
+/// Everything that is fixed for the life of a rig.
+#[derive(Clone, Debug)]
+pub struct VirtualRigSettings {
+    /// Serial number of the simulated probe: how probe-rs tells two virtual rigs in one process apart.
+    pub serial: String,
+    /// All chance inside the simulator comes from here.
+    pub seed: u64,
+    /// Base MAC address in the chip's eFuses.
+    pub mac: [u8; 6],
+    /// Chip revision, major and minor.
+    pub revision: (u8, u8),
+    /// Where the flash contents are kept between runs; `None` starts erased and forgets.
+    pub flash_file: Option<PathBuf>,
+    /// Size of the flash: a power of two.
+    pub flash_bytes: u32,
+    /// Wall time at chip time zero, which SNTP serves and captures are stamped with.
+    pub epoch: SystemTime,
+    /// How chip time relates to wall time.
+    pub pace: Pace,
+    /// Where all Ethernet frames are recorded as pcapng.
+    pub capture: Option<PathBuf>,
+    /// Names the DNS server knows besides the gateway's own.
+    pub names: Vec<(String, Ipv4Addr)>,
+}
+
+impl VirtualRigSettings {
+    /// A rig with an erased 4 MiB flash that exists in memory only, in real time, from the seed 0.
+    pub fn new(serial: impl Into<String>) -> VirtualRigSettings {
+        VirtualRigSettings {
+            serial: serial.into(),
+            seed: 0,
+            mac: [0x02, 0x00, 0x00, 0xC3, 0x00, 0x01],
+            revision: (0, 4),
+            flash_file: None,
+            flash_bytes: virtual_esp32c3::DEFAULT_BYTES,
+            epoch: SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600), // 2026-01-01
+            pace: Pace::default(),
+            capture: None,
+            names: Vec::new(),
+        }
+    }
+
+    /// Says what can't be, if anything.
+    pub(crate) fn check(&self) -> Result<(), VirtualRigError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if self.serial.is_empty() || !self.serial.bytes().all(plain) {
+            return Err(VirtualRigError::Serial(self.serial.clone()));
+        }
+        let multiple = self.pace.multiple;
+        if !multiple.is_finite() || !(0.001..=1000.0).contains(&multiple) {
+            return Err(VirtualRigError::Multiple(multiple));
+        }
+        if self.mac[0] & 1 != 0 {
+            return Err(VirtualRigError::Mac(self.mac));
+        }
+        Ok(())
+    }
+
+    /// The epoch in nanoseconds since 1970-01-01T00:00:00Z; 0 for any time before.
+    pub(crate) fn epoch_unix_nanos(&self) -> u64 {
+        let since = self.epoch.duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_not_be_is_refused_in_words() {
+        fn check(change: impl FnOnce(&mut VirtualRigSettings), expected: &str) {
+            let mut settings = VirtualRigSettings::new("attic-1");
+            change(&mut settings);
+            let message = settings
+                .check()
+                .map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+            assert_eq!(message, expected);
+        }
+        check(|_| {}, "ok");
+        let letters = "; use letters, digits, `-`, `_` and `.`";
+        check(
+            |settings| settings.serial.clear(),
+            &format!("`` can't be a probe's serial number{letters}"),
+        );
+        check(
+            |settings| settings.serial = "a:b".to_owned(),
+            &format!("`a:b` can't be a probe's serial number{letters}"),
+        );
+        for multiple in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            check(
+                |settings| settings.pace.multiple = multiple,
+                &format!(
+                    "chip time can't run at `{multiple}` times wall time; choose 0.001 to 1000"
+                ),
+            );
+        }
+        check(
+            |settings| settings.mac[0] = 1,
+            "`01:00:00:c3:00:01` is a group's address; clear the lowest bit of the first byte",
+        );
+    }
+
+    #[test]
+    fn the_epoch_is_counted_from_1970() {
+        let mut settings = VirtualRigSettings::new("a");
+        assert_eq!(settings.epoch_unix_nanos(), 1_767_225_600_000_000_000);
+        settings.epoch = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(settings.epoch_unix_nanos(), 0);
+    }
+}
