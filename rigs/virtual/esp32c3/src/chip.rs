@@ -20,7 +20,8 @@ use virtual_hart::{HaltCause, Hart, Stop};
 
 use crate::event::ChipEvent;
 use crate::flash::Flash;
-use crate::map::Identity;
+use crate::gpio::PinChange;
+use crate::map::{Block, Identity};
 use crate::peripheral::{Peripheral, ResetCause, ResetKind};
 use crate::rom::{self, RomState};
 use crate::soc::Soc;
@@ -181,6 +182,50 @@ impl Chip {
         self.outgoing.pop_front()
     }
 
+    /// An Ethernet frame (without frame check sequence) begins to arrive now. It waits for a descriptor; what the MAC
+    /// can't take is counted in [`Chip::frames_dropped`].
+    pub fn receive(&mut self, frame: Vec<u8>) {
+        let now = self.now();
+        if self.state != State::Off {
+            self.soc.touch(Block::OpenEth, now, |peripherals, context| {
+                peripherals.open_eth.receive(context.now, frame);
+            });
+        }
+    }
+
+    /// Frames lost on their way in: no link, or no descriptor for too long.
+    pub fn frames_dropped(&self) -> u64 {
+        self.soc.peripherals.open_eth.dropped()
+    }
+
+    /// Plugs (`true`) or unplugs the Ethernet cable. A chip starts with it plugged.
+    pub fn set_link(&mut self, up: bool) {
+        let now = self.now();
+        self.soc.touch(Block::OpenEth, now, |peripherals, _| {
+            peripherals.open_eth.set_link(up);
+        });
+    }
+
+    /// The outside drives `pin` high (`true`) or low, or lets go of it. False when there is no such pin.
+    pub fn drive_pin(&mut self, pin: u8, level: Option<bool>) -> bool {
+        let now = self.now();
+        self.soc.touch(Block::Gpio, now, |peripherals, context| {
+            peripherals.gpio.drive(context.now, pin, level)
+        })
+    }
+
+    /// Level of `pin`, true for high; `None` when there is no such pin.
+    pub fn pin_level(&self, pin: u8) -> Option<bool> {
+        self.soc.peripherals.gpio.level(pin)
+    }
+
+    /// Changes of pin levels since the last call, oldest first. They are kept from the first call on.
+    pub fn pin_changes(&mut self) -> Vec<PinChange> {
+        let gpio = &mut self.soc.peripherals.gpio;
+        gpio.watch();
+        gpio.take_changes().collect()
+    }
+
     /// What happened since the last call, in order.
     pub fn events(&mut self) -> Vec<ChipEvent> {
         self.events.append(&mut self.soc.requests.events);
@@ -231,6 +276,7 @@ impl Chip {
         self.events.append(&mut self.soc.requests.events);
         self.events.push(ChipEvent::Reset { cause, at: now });
         self.soc.requests = Default::default();
+        self.soc.requests.pads_changed = true;
         if cause.kind() == ResetKind::PowerOn {
             self.soc.sram.clear();
             self.outgoing.clear();
@@ -259,11 +305,19 @@ impl Chip {
         }
         let requests = &mut self.soc.requests;
         let mmu_changed = std::mem::take(&mut requests.mmu_changed);
+        let pads_changed = std::mem::take(&mut requests.pads_changed);
         let clock_changed = std::mem::take(&mut requests.cpu_clock_changed);
         let blocks = std::mem::take(&mut requests.peripheral_resets);
         let reset = requests.reset.take();
         if mmu_changed {
             self.soc.show_flash();
+        }
+        if pads_changed {
+            let now = self.now();
+            self.soc.touch(Block::Gpio, now, |peripherals, context| {
+                let pads = peripherals.io_mux.pads();
+                peripherals.gpio.set_pads(context.now, pads);
+            });
         }
         if blocks != 0 {
             self.reset_blocks(blocks);
@@ -308,8 +362,15 @@ impl Chip {
         self.soc.refresh_all();
     }
 
+    /// Takes frames from the MAC; true when there were any.
     fn collect_frames(&mut self) -> bool {
-        false
+        let mac = &mut self.soc.peripherals.open_eth;
+        let mut any = false;
+        while let Some(frame) = mac.transmitted() {
+            self.outgoing.push_back(frame);
+            any = true;
+        }
+        any
     }
 
     /// Whether instructions are to be executed now.
@@ -365,3 +426,6 @@ impl Chip {
         self.state = State::Stuck;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ use crate::time::Ticks;
 
 /// What ROM and second-stage boot loader take from reset to the application, about.
 const BOOT_TIME: Ticks = Ticks::from_millis(30);
+/// ROM function of that name.
+const ETS_UPDATE_CPU_FREQUENCY: u32 = 0x4000_0588;
 /// `mstatus` as the boot loader leaves it: machine mode, interrupts on.
 const MSTATUS_AT_ENTRY: u32 = 0x1808;
 
@@ -101,6 +103,7 @@ impl Chip {
         self.soc.peripherals.system.leave_boot_loader();
         self.soc.peripherals.rtc_cntl.leave_boot_loader(at);
         self.apply_clock();
+        self.tell_rom_the_frequency();
         self.hart.set_x(2, plan.stack_pointer);
         self.hart.set_csr(csr_number::MSTATUS, MSTATUS_AT_ENTRY);
         self.hart.set_pc(plan.image.entry);
@@ -109,6 +112,20 @@ impl Chip {
             image: plan.image.offset,
             entry: plan.image.entry,
         });
+    }
+
+    /// The boot loader tells the ROM how long a microsecond is, for its delays.
+    fn tell_rom_the_frequency(&mut self) {
+        let megahertz = 480 / self.soc.clock.ticks_per_cycle();
+        self.hart.set_x(10, megahertz as u32);
+        let now = self.now();
+        let mut host = Host {
+            hart: &mut self.hart,
+            soc: &mut self.soc,
+            now,
+        };
+        self.rom.call(ETS_UPDATE_CPU_FREQUENCY, &mut host);
+        self.hart.set_x(10, 0);
     }
 
     fn console(&mut self, text: &str) {
@@ -174,7 +191,8 @@ impl RomHost for Host<'_> {
             into.copy_from_slice(bytes);
             return Ok(());
         }
-        for (address, byte) in (address..).zip(into) {
+        for (n, byte) in into.iter_mut().enumerate() {
+            let address = address.wrapping_add(n as u32);
             *byte = self.soc.peek(address).ok_or(RomFault {
                 address,
                 store: false,

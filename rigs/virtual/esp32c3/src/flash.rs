@@ -372,6 +372,11 @@ impl Flash {
         self.write_enabled = false;
     }
 
+    /// True when [`Flash::take_changed`] has something to tell.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed.is_some()
+    }
+
     /// Addresses `[start, end)` whose contents changed since the last call, widened to one range.
     pub(crate) fn take_changed(&mut self) -> Option<(u32, u32)> {
         self.changed.take()

@@ -31,7 +31,13 @@ mod watchdog;
 mod boot;
 mod extmem;
 mod flash;
+mod gpio;
+mod io_mux;
+mod open_eth;
 mod rom;
+mod spi_mem;
+mod uart;
+mod usb_serial_jtag;
 
 // The chip.
 mod chip;
@@ -48,6 +54,7 @@ mod testing;
 pub use chip::{Chip, ChipConfig, Pause};
 pub use event::ChipEvent;
 pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError};
+pub use gpio::PinChange;
 pub use reset::{ResetCause, ResetKind};
 pub use time::{TICKS_PER_SECOND, Ticks};
 pub use unmodelled::{Access, Unmodelled, UnmodelledLog};

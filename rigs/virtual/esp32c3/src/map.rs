@@ -19,15 +19,21 @@ use crate::apb_ctrl::ApbCtrl;
 use crate::assist_debug::AssistDebug;
 use crate::efuse::Efuse;
 use crate::extmem::Extmem;
+use crate::gpio::Gpio;
 use crate::i2c_ana::I2cAna;
 use crate::interrupt_core0::InterruptCore0;
+use crate::io_mux::IoMux;
+use crate::open_eth::OpenEth;
 use crate::peripheral::Peripheral;
 use crate::registers::Registers;
 use crate::rtc_cntl::RtcCntl;
+use crate::spi_mem::{self, SpiMem};
 use crate::system::System;
 use crate::systimer::Systimer;
 use crate::time::Ticks;
 use crate::timg::Timg;
+use crate::uart::Uart;
+use crate::usb_serial_jtag::UsbSerialJtag;
 
 /// First address of the registers.
 pub(crate) const REGISTERS_START: u32 = 0x6000_0000;
@@ -81,17 +87,17 @@ macro_rules! address_map {
 
 address_map! {
     identity;
-    0x6000_0000 0x1000 Uart0 uart0: Registers = unmodelled("uart0");
-    0x6000_2000 0x1000 Spi1 spi1: Registers = unmodelled("spi1");
-    0x6000_3000 0x1000 Spi0 spi0: Registers = unmodelled("spi0");
-    0x6000_4000 0x1000 Gpio gpio: Registers = unmodelled("gpio");
+    0x6000_0000 0x1000 Uart0 uart0: Uart = Uart::new(0);
+    0x6000_2000 0x1000 Spi1 spi1: SpiMem = SpiMem::default();
+    0x6000_3000 0x1000 Spi0 spi0: Registers = spi_mem::spi0();
+    0x6000_4000 0x1000 Gpio gpio: Gpio = Gpio::new(IoMux::default().pads());
     0x6000_5000 0x1000 Fe2 fe2: Registers = Registers::new("fe2", 0x1000, &[0xF0..0xF4], &[]);
     0x6000_6000 0x1000 Fe fe: Registers = Registers::new("fe", 0x1000, &[0x90..0x94], &[]);
     0x6000_8000 0x0800 RtcCntl rtc_cntl: RtcCntl = RtcCntl::new(Ticks::ZERO);
     0x6000_8800 0x0800 Efuse efuse: Efuse = Efuse::new(identity.mac, identity.revision);
-    0x6000_9000 0x1000 IoMux io_mux: Registers = unmodelled("io_mux");
+    0x6000_9000 0x1000 IoMux io_mux: IoMux = IoMux::default();
     0x6000_E000 0x1000 I2cAna i2c_ana: I2cAna = I2cAna::new();
-    0x6001_0000 0x1000 Uart1 uart1: Registers = unmodelled("uart1");
+    0x6001_0000 0x1000 Uart1 uart1: Uart = Uart::new(1);
     0x6001_3000 0x1000 I2c0 i2c0: Registers = unmodelled("i2c0");
     0x6001_4000 0x1000 Uhci0 uhci0: Registers = unmodelled("uhci0");
     0x6001_6000 0x1000 Rmt rmt: Registers = unmodelled("rmt");
@@ -113,13 +119,13 @@ address_map! {
     0x6003_E000 0x1000 Hmac hmac: Registers = unmodelled("hmac");
     0x6003_F000 0x1000 Dma dma: Registers = unmodelled("dma");
     0x6004_0000 0x1000 ApbSaradc apb_saradc: Registers = unmodelled("apb_saradc");
-    0x6004_3000 0x1000 UsbDevice usb_device: Registers = unmodelled("usb_device");
+    0x6004_3000 0x1000 UsbDevice usb_device: UsbSerialJtag = UsbSerialJtag::default();
     0x600C_0000 0x1000 System system: System = System::new();
     0x600C_1000 0x1000 Sensitive sensitive: Registers = Registers::new("sensitive", 0x1000, &[0x00..0x1000], &[]);
     0x600C_2000 0x1000 InterruptCore0 interrupt_core0: InterruptCore0 = InterruptCore0::new();
     0x600C_4000 0x2000 Extmem extmem: Extmem = Extmem::default();
     0x600C_C000 0x1000 XtsAes xts_aes: Registers = unmodelled("xts_aes");
-    0x600C_D000 0x1000 OpenEth open_eth: Registers = unmodelled("open_eth");
+    0x600C_D000 0x1000 OpenEth open_eth: OpenEth = OpenEth::default();
     0x600C_E000 0x1000 AssistDebug assist_debug: AssistDebug = AssistDebug::new();
     0x600D_0000 0x1000 WorldController world_controller: Registers = unmodelled("world_controller");
 }

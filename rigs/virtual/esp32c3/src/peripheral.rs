@@ -65,6 +65,8 @@ pub(crate) struct Requests {
     pub cpu_clock_changed: bool,
     /// The flash windows show something else now: an MMU entry or flash contents changed.
     pub mmu_changed: bool,
+    /// Pulls or input enables of the pads changed (IO_MUX): levels follow.
+    pub pads_changed: bool,
     /// Blocks of the SYSTEM reset registers that were pulsed: bits of `PERIP_RST_EN0` (low word) and
     /// `PERIP_RST_EN1` (high word).
     pub peripheral_resets: u64,
@@ -78,6 +80,7 @@ impl Requests {
         self.reset.is_some()
             || self.cpu_clock_changed
             || self.mmu_changed
+            || self.pads_changed
             || self.peripheral_resets != 0
     }
 }

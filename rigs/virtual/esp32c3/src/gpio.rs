@@ -1,0 +1,480 @@
+//! GPIO: output, input and interrupts of the pins, and the matrix that routes signals to them.
+//!
+//! ESP32-C3 Technical Reference Manual, chapter "IO MUX and GPIO Matrix". A pin's level follows from what the chip
+//! drives, what the outside drives, and the pulls:
+//!
+//! ```text
+//! both drive         -> low wins (open drain, or a short that the other side wins)
+//! one drives         -> its level
+//! nobody drives      -> pull-up high, else low
+//! ```
+//!
+//! The outside drives with [`Gpio::drive`] and sees every change of level, with its time, from [`Gpio::take_changes`].
+//!
+//! Not modelled: signals of peripherals on pins (a UART's pin rests high; what it says is told by the UART itself; the
+//! matrix only tells which pin it is on), sleep, hold, sigma-delta, synchronisation delays, wake-up.
+
+use std::collections::VecDeque;
+
+use crate::io_mux::{PADS, Pads};
+use crate::peripheral::{Context, Peripheral, ResetKind};
+use crate::registers::Registers;
+use crate::time::Ticks;
+
+const OUT: u32 = 0x04;
+const OUT_W1TS: u32 = 0x08;
+const OUT_W1TC: u32 = 0x0C;
+const ENABLE: u32 = 0x20;
+const ENABLE_W1TS: u32 = 0x24;
+const ENABLE_W1TC: u32 = 0x28;
+const STRAP: u32 = 0x38;
+const IN: u32 = 0x3C;
+const STATUS: u32 = 0x44;
+const STATUS_W1TS: u32 = 0x48;
+const STATUS_W1TC: u32 = 0x4C;
+const PCPU_INT: u32 = 0x5C;
+const PCPU_NMI_INT: u32 = 0x60;
+const PIN: u32 = 0x74;
+const PIN_END: u32 = PIN + 4 * PADS as u32;
+const STATUS_NEXT: u32 = 0x14C;
+const FUNC_IN_SEL_CFG: u32 = 0x154;
+const FUNC_OUT_SEL_CFG: u32 = 0x554;
+const FUNC_OUT_SEL_CFG_END: u32 = FUNC_OUT_SEL_CFG + 4 * PADS as u32;
+
+/// Bits of the pins that exist.
+const PINS: u32 = (1 << PADS) - 1;
+
+const PIN_PAD_DRIVER: u32 = 1 << 2;
+const PIN_INT_ENA_CPU: u32 = 1 << 13;
+const PIN_INT_ENA_NMI: u32 = 1 << 14;
+
+/// `FUNC_OUT_SEL`: the level is that of `OUT`.
+const OUT_SEL_GPIO: u32 = 128;
+const OUT_INV: u32 = 1 << 8;
+/// `FUNC_OUT_SEL`: the driver is switched by `ENABLE`, not by the peripheral.
+const OUT_OEN_SEL: u32 = 1 << 9;
+const OUT_OEN_INV: u32 = 1 << 10;
+/// `FUNC_IN_SEL`: the signal comes through the matrix.
+const IN_SEL_MATRIX: u32 = 1 << 6;
+
+const SOURCE: u32 = 16;
+const SOURCE_NMI: u32 = 17;
+/// Boot from flash: GPIO2 and GPIO8 high, GPIO9 high.
+const STRAP_FLASH_BOOT: u32 = 0x0D;
+/// Changes kept for whoever watches the pins.
+const CHANGES_MAX: usize = 65_536;
+
+/// A pin's level changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinChange {
+    /// When.
+    pub at: Ticks,
+    /// Number of the pin, 0..22.
+    pub pin: u8,
+    /// True for high.
+    pub level: bool,
+}
+
+/// The block.
+pub(crate) struct Gpio {
+    registers: Registers,
+    out: u32,
+    enable: u32,
+    status: u32,
+    pads: Pads,
+    /// What the outside drives, and to which level: bits of pins.
+    driven: u32,
+    driven_high: u32,
+    /// Levels as they are.
+    levels: u32,
+    changes: VecDeque<PinChange>,
+    /// Changes are kept only for somebody.
+    watched: bool,
+}
+
+const OUT_SEL_RESETS: [(u32, u32); PADS + 2] = {
+    let mut resets = [(0, 0x80); PADS + 2];
+    let mut pin = 0;
+    while pin < PADS {
+        resets[pin].0 = FUNC_OUT_SEL_CFG + 4 * pin as u32;
+        pin += 1;
+    }
+    resets[PADS] = (0x62C, 1);
+    resets[PADS + 1] = (0x6FC, 0x0200_6130);
+    resets
+};
+
+impl Gpio {
+    /// With pads as `pads` says.
+    pub(crate) fn new(pads: Pads) -> Gpio {
+        let mut gpio = Gpio {
+            registers: Registers::new(
+                "gpio",
+                0x1000,
+                &[
+                    0x00..0x04,
+                    0x1C..0x20,
+                    PIN..PIN_END,
+                    FUNC_IN_SEL_CFG..0x354,
+                    FUNC_OUT_SEL_CFG..FUNC_OUT_SEL_CFG_END,
+                    0x62C..0x630,
+                    0x6FC..0x700,
+                    // Written by chip initialisation, described nowhere.
+                    0xF20..0xF24,
+                ],
+                &OUT_SEL_RESETS,
+            ),
+            out: 0,
+            enable: 0,
+            status: 0,
+            pads,
+            driven: 0,
+            driven_high: 0,
+            levels: 0,
+            changes: VecDeque::new(),
+            watched: false,
+        };
+        gpio.levels = gpio.settled();
+        gpio
+    }
+
+    /// The outside drives `pin` high or low, or lets go of it. Returns false when there is no such pin.
+    pub(crate) fn drive(&mut self, now: Ticks, pin: u8, level: Option<bool>) -> bool {
+        if usize::from(pin) >= PADS {
+            return false;
+        }
+        let bit = 1 << pin;
+        self.driven &= !bit;
+        self.driven_high &= !bit;
+        if let Some(high) = level {
+            self.driven |= bit;
+            self.driven_high |= u32::from(high) << pin;
+        }
+        self.settle(now);
+        true
+    }
+
+    /// The IO MUX changed.
+    pub(crate) fn set_pads(&mut self, now: Ticks, pads: Pads) {
+        self.pads = pads;
+        self.settle(now);
+    }
+
+    /// Level of `pin`: true for high; `None` when there is no such pin.
+    pub(crate) fn level(&self, pin: u8) -> Option<bool> {
+        (usize::from(pin) < PADS).then(|| self.levels >> pin & 1 != 0)
+    }
+
+    /// From now on [`Gpio::take_changes`] tells changes.
+    pub(crate) fn watch(&mut self) {
+        self.watched = true;
+    }
+
+    /// Changes since the last call, oldest first.
+    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = PinChange> + '_ {
+        self.changes.drain(..)
+    }
+
+    /// The pin that output signal `signal` of the matrix is routed to.
+    pub(crate) fn output_pin(&self, signal: u32) -> Option<u8> {
+        (0..PADS as u8).find(|pin| self.out_sel(*pin) & 0xFF == signal)
+    }
+
+    /// The pin that input signal `signal` of the matrix comes from.
+    pub(crate) fn input_pin(&self, signal: u32) -> Option<u8> {
+        let select = self.registers.get(FUNC_IN_SEL_CFG + 4 * signal);
+        let pin = (select & 0x1F) as u8;
+        (select & IN_SEL_MATRIX != 0 && usize::from(pin) < PADS).then_some(pin)
+    }
+
+    fn out_sel(&self, pin: u8) -> u32 {
+        self.registers.get(FUNC_OUT_SEL_CFG + 4 * u32::from(pin))
+    }
+
+    fn pin(&self, pin: u8) -> u32 {
+        self.registers.get(PIN + 4 * u32::from(pin))
+    }
+
+    /// Levels as they follow from all that drives.
+    fn settled(&self) -> u32 {
+        let (mut low, mut high) = (self.driven & !self.driven_high, self.driven_high);
+        for pin in 0..PADS as u8 {
+            let select = self.out_sel(pin);
+            let gpio = select & 0xFF == OUT_SEL_GPIO;
+            // A peripheral's driver is taken to be on, and its line to rest high.
+            let enabled = (!gpio && select & OUT_OEN_SEL == 0)
+                || (self.enable >> pin & 1 != 0) != (select & OUT_OEN_INV != 0);
+            let level = (!gpio || self.out >> pin & 1 != 0) != (select & OUT_INV != 0);
+            let open_drain = self.pin(pin) & PIN_PAD_DRIVER != 0;
+            if enabled && !level {
+                low |= 1 << pin;
+            } else if enabled && !open_drain {
+                high |= 1 << pin;
+            }
+        }
+        let idle = self.pads.pull_up & !self.pads.pull_down;
+        (!low & (high | idle)) & PINS
+    }
+
+    /// What `IN` shows.
+    fn input(&self) -> u32 {
+        self.levels & self.pads.input
+    }
+
+    /// Brings levels up to date, and what follows from a change: interrupts, and news for the outside.
+    fn settle(&mut self, now: Ticks) {
+        let levels = self.settled();
+        let seen = self.input();
+        let changed = levels ^ self.levels;
+        self.levels = levels;
+        if changed != 0 && self.watched {
+            for pin in (0..PADS as u8).filter(|pin| changed >> pin & 1 != 0) {
+                if self.changes.len() >= CHANGES_MAX {
+                    self.changes.pop_front();
+                }
+                self.changes.push_back(PinChange {
+                    at: now,
+                    pin,
+                    level: levels >> pin & 1 != 0,
+                });
+            }
+        }
+        let now_seen = self.input();
+        let (rose, fell) = (now_seen & !seen, seen & !now_seen);
+        for pin in 0..PADS as u8 {
+            let edges = match self.pin(pin) >> 7 & 7 {
+                1 => rose,
+                2 => fell,
+                3 => rose | fell,
+                _ => 0,
+            };
+            self.status |= edges & 1 << pin;
+        }
+        self.hold_levels();
+    }
+
+    /// Level interrupts are raised as long as the level is there, whatever is cleared.
+    fn hold_levels(&mut self) {
+        let seen = self.input();
+        for pin in 0..PADS as u8 {
+            let held = match self.pin(pin) >> 7 & 7 {
+                4 => !seen,
+                5 => seen,
+                _ => 0,
+            };
+            self.status |= held & 1 << pin;
+        }
+    }
+
+    /// Pins whose interrupt goes to the CPU by the enable bit `enable` of their register.
+    fn raised(&self, enable: u32) -> u32 {
+        (0..PADS as u8)
+            .filter(|pin| self.pin(*pin) & enable != 0)
+            .fold(0, |raised, pin| raised | self.status & 1 << pin)
+    }
+}
+
+impl Peripheral for Gpio {
+    fn name(&self) -> &'static str {
+        "gpio"
+    }
+
+    fn read(&mut self, offset: u32, context: &mut Context<'_>) -> u32 {
+        match offset {
+            OUT => self.out,
+            ENABLE => self.enable,
+            IN => self.input(),
+            STATUS | STATUS_NEXT => self.status,
+            PCPU_INT => self.raised(PIN_INT_ENA_CPU),
+            PCPU_NMI_INT => self.raised(PIN_INT_ENA_NMI),
+            STRAP => STRAP_FLASH_BOOT,
+            OUT_W1TS | OUT_W1TC | ENABLE_W1TS | ENABLE_W1TC | STATUS_W1TS | STATUS_W1TC => 0,
+            _ => self.registers.read(offset, context),
+        }
+    }
+
+    fn write(&mut self, offset: u32, value: u32, context: &mut Context<'_>) {
+        let pins = value & PINS;
+        match offset {
+            OUT => self.out = pins,
+            OUT_W1TS => self.out |= pins,
+            OUT_W1TC => self.out &= !pins,
+            ENABLE => self.enable = pins,
+            ENABLE_W1TS => self.enable |= pins,
+            ENABLE_W1TC => self.enable &= !pins,
+            STATUS => self.status = pins,
+            STATUS_W1TS => self.status |= pins,
+            STATUS_W1TC => self.status &= !pins,
+            IN | STRAP | PCPU_INT | PCPU_NMI_INT | STATUS_NEXT => {}
+            _ => self.registers.write(offset, value, context),
+        }
+        self.settle(context.now);
+    }
+
+    fn interrupts(&self) -> u64 {
+        if self.status == 0 {
+            return 0;
+        }
+        u64::from(self.raised(PIN_INT_ENA_CPU) != 0) << SOURCE
+            | u64::from(self.raised(PIN_INT_ENA_NMI) != 0) << SOURCE_NMI
+    }
+
+    fn reset(&mut self, kind: ResetKind) {
+        self.registers.reset(kind);
+        if kind >= ResetKind::Core {
+            self.out = 0;
+            self.enable = 0;
+            self.status = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Bench;
+
+    fn bench() -> Bench<Gpio> {
+        let pads = Pads {
+            pull_up: 0,
+            pull_down: 0,
+            input: PINS,
+        };
+        let mut bench = Bench::new(Gpio::new(pads));
+        bench.peripheral.watch();
+        bench
+    }
+
+    fn pin_register(pin: u32) -> u32 {
+        PIN + 4 * pin
+    }
+
+    fn changes(bench: &mut Bench<Gpio>) -> Vec<(u8, bool)> {
+        bench
+            .peripheral
+            .take_changes()
+            .map(|change| (change.pin, change.level))
+            .collect()
+    }
+
+    #[test]
+    fn outputs_are_set_cleared_and_seen() {
+        let mut bench = bench();
+        bench.write(OUT, 0b101);
+        assert_eq!(changes(&mut bench), []);
+        bench.write(ENABLE_W1TS, 0b111);
+        bench.write(OUT_W1TS, 0b010);
+        bench.write(OUT_W1TC, 0b001);
+        assert_eq!(bench.read(OUT), 0b110);
+        assert_eq!(bench.read(IN), 0b110);
+        bench.write(ENABLE_W1TC, 0b100);
+        assert_eq!(bench.read(IN), 0b010);
+        assert_eq!(
+            changes(&mut bench),
+            [(0, true), (2, true), (1, true), (0, false), (2, false)]
+        );
+    }
+
+    #[test]
+    fn who_drives_decides_the_level() {
+        // Chip: None = off, Some(level); open drain; outside; pull-up.
+        let check = |chip: Option<bool>, open_drain, outside, pull_up: bool, expected| {
+            let mut bench = bench();
+            bench.peripheral.set_pads(
+                Ticks(0),
+                Pads {
+                    pull_up: u32::from(pull_up),
+                    pull_down: 0,
+                    input: 1,
+                },
+            );
+            bench.write(pin_register(0), if open_drain { PIN_PAD_DRIVER } else { 0 });
+            if let Some(level) = chip {
+                bench.write(OUT, u32::from(level));
+                bench.write(ENABLE, 1);
+            }
+            assert!(bench.peripheral.drive(Ticks(0), 0, outside));
+            assert_eq!(bench.peripheral.level(0), Some(expected));
+        };
+        check(None, false, None, false, false);
+        check(None, false, None, true, true);
+        check(None, false, Some(false), true, false);
+        check(Some(true), false, None, false, true);
+        check(Some(true), false, Some(false), false, false);
+        check(Some(false), false, Some(true), true, false);
+        check(Some(true), true, None, false, false);
+        check(Some(true), true, None, true, true);
+        check(Some(true), true, Some(false), true, false);
+        check(Some(false), true, Some(true), true, false);
+    }
+
+    #[test]
+    fn interrupts_by_edge_and_level() {
+        let check = |kind: u32, levels: &[bool], expected: bool| {
+            let mut bench = bench();
+            bench.peripheral.drive(Ticks(0), 3, Some(levels[0]));
+            bench.write(pin_register(3), kind << 7 | PIN_INT_ENA_CPU);
+            bench.write(STATUS_W1TC, PINS);
+            for level in levels {
+                bench.peripheral.drive(Ticks(0), 3, Some(*level));
+            }
+            let raised = bench.peripheral.interrupts() == 1 << 16;
+            assert_eq!(raised, expected, "type {kind} {levels:?}");
+            assert_eq!(bench.read(STATUS) != 0, expected);
+        };
+        check(0, &[false, true, false], false);
+        check(1, &[false, true], true);
+        check(1, &[true, false], false);
+        check(2, &[true, false], true);
+        check(2, &[false, true], false);
+        check(3, &[true, false], true);
+        check(3, &[true, true], false);
+        check(4, &[false, false], true);
+        check(4, &[true, true], false);
+        check(5, &[true, true], true);
+        check(5, &[false, false], false);
+    }
+
+    #[test]
+    fn an_edge_is_cleared_a_level_is_not() {
+        let mut bench = bench();
+        bench.write(pin_register(1), 5 << 7 | PIN_INT_ENA_CPU);
+        bench.peripheral.drive(Ticks(0), 1, Some(true));
+        bench.write(STATUS_W1TC, PINS);
+        assert_eq!(bench.read(PCPU_INT), 1 << 1);
+        bench.peripheral.drive(Ticks(0), 1, Some(false));
+        bench.write(STATUS_W1TC, PINS);
+        assert_eq!(bench.peripheral.interrupts(), 0);
+    }
+
+    #[test]
+    fn a_pad_without_input_shows_low() {
+        let mut bench = bench();
+        bench.peripheral.drive(Ticks(0), 0, Some(true));
+        bench.peripheral.set_pads(Ticks(0), Pads::default());
+        assert_eq!(bench.read(IN), 0);
+        assert_eq!(bench.peripheral.level(0), Some(true));
+    }
+
+    #[test]
+    fn matrix_tells_where_signals_go() {
+        let mut bench = bench();
+        assert_eq!(bench.peripheral.output_pin(9), None);
+        bench.write(FUNC_OUT_SEL_CFG + 4 * 7, 9);
+        bench.write(FUNC_IN_SEL_CFG + 4 * 9, IN_SEL_MATRIX | 7);
+        assert_eq!(bench.peripheral.output_pin(9), Some(7));
+        assert_eq!(bench.peripheral.input_pin(9), Some(7));
+        assert_eq!(bench.peripheral.input_pin(6), None);
+        // A routed line rests high.
+        assert_eq!(bench.peripheral.level(7), Some(true));
+    }
+
+    #[test]
+    fn there_are_22_pins() {
+        let mut bench = bench();
+        assert!(!bench.peripheral.drive(Ticks(0), 22, Some(true)));
+        assert_eq!(bench.peripheral.level(22), None);
+        bench.write(OUT, u32::MAX);
+        assert_eq!(bench.read(OUT), PINS);
+    }
+}
