@@ -1,0 +1,164 @@
+//! Faults on command, so that the bench can be shown to notice them. Only with `test-hooks`.
+//!
+//! Those that strike at a boot are kept in RTC memory, and taken out of it before they strike: one
+//! more reset always brings a healthy device back.
+
+#![allow(unsafe_code)]
+
+use alloc::boxed::Box;
+
+use firmware_wire::{DeviceBody, Fault};
+use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use crate::{boot_memory::BootMemory, telemetry, watchdog};
+
+static STARVE_WATCHDOG: AtomicBool = AtomicBool::new(false);
+static NEVER_CONNECT: AtomicBool = AtomicBool::new(false);
+static LEAK_BYTES: AtomicU32 = AtomicU32::new(0);
+static GARBLE: AtomicU32 = AtomicU32::new(0);
+static CUT: AtomicU32 = AtomicU32::new(0);
+static LOSE: AtomicU32 = AtomicU32::new(0);
+
+unsafe extern "C" {
+    /// rtt-target's control block; begins with its 16-byte identifier.
+    static mut _SEGGER_RTT: [u8; 16];
+}
+
+/// Plays `fault`, which was announced.
+pub fn play(fault: Fault) {
+    defmt::warn!("fault: {}", defmt::Debug2Format(&fault));
+    match fault {
+        Fault::Panic => {
+            let (requested, available) = core::hint::black_box((42, 7));
+            panic!("injected panic: {requested} requested, {available} available");
+        }
+        Fault::PanicAtBoot => keep_for_boot(AtBoot::Panic),
+        Fault::HangAtBoot => keep_for_boot(AtBoot::Hang),
+        Fault::NeverConnect => keep_for_boot(AtBoot::NeverConnect),
+        Fault::LoadFault => load_fault(),
+        Fault::StackOverflow => {
+            recurse(0);
+        }
+        Fault::Hang => loop {
+            watchdog::feed();
+        },
+        Fault::StopFeedingWatchdog => {
+            // Once more, as a debugger may have turned it off.
+            watchdog::feed();
+            STARVE_WATCHDOG.store(true, Relaxed);
+        }
+        Fault::Reset => esp_hal::system::software_reset(),
+        Fault::Leak { bytes } => LEAK_BYTES.store(bytes, Relaxed),
+        Fault::GarbleTelemetry { frames } => GARBLE.store(frames, Relaxed),
+        Fault::CutTelemetry { frames } => CUT.store(frames, Relaxed),
+        Fault::LoseTelemetry { frames } => LOSE.store(frames, Relaxed),
+        Fault::OverwriteRttControlBlock => {
+            // Safety: none, on purpose: this is the damage that a stray pointer would do. Nothing in
+            // this image reads the identifier; the host does.
+            unsafe { (&raw mut _SEGGER_RTT).write_volatile([0xA5; 16]) };
+        }
+    }
+}
+
+/// A fault that is kept for the next boot.
+#[derive(Clone, Copy)]
+enum AtBoot {
+    Panic = 1,
+    Hang = 2,
+    NeverConnect = 3,
+}
+
+fn keep_for_boot(fault: AtBoot) {
+    BootMemory {
+        fault: fault as u32,
+        ..BootMemory::load()
+    }
+    .store();
+}
+
+/// Hangs, when that was kept for this boot; before the watchdog is started and anything is sent.
+/// `fault` is what [`BootMemory`] held.
+pub fn strike_before_hello(fault: u32) {
+    if fault == AtBoot::Hang as u32 {
+        loop {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Panics, or keeps the device from connecting, when that was kept for this boot; announced.
+pub fn strike_after_hello(fault: u32) {
+    if fault == AtBoot::Panic as u32 {
+        telemetry::send(DeviceBody::Fault(Fault::PanicAtBoot));
+        panic!("injected panic at boot {}", crate::status::boot_count());
+    }
+    if fault == AtBoot::NeverConnect as u32 {
+        telemetry::send(DeviceBody::Fault(Fault::NeverConnect));
+        NEVER_CONNECT.store(true, Relaxed);
+    }
+}
+
+/// Whether the watchdog is to be fed no more.
+pub fn watchdog_starves() -> bool {
+    STARVE_WATCHDOG.load(Relaxed)
+}
+
+/// Whether the device is to stay away from the broker for this boot.
+pub fn never_connects() -> bool {
+    NEVER_CONNECT.load(Relaxed)
+}
+
+/// Leaks at a command, when that was asked for.
+#[inline(never)]
+pub fn leak_at_command() {
+    let bytes = LEAK_BYTES.load(Relaxed) as usize;
+    if bytes > 0 {
+        // `black_box`, or the compiler leaves the allocation out, as nobody looks at it.
+        let block: Box<[u8]> = alloc::vec![0x1E; bytes].into_boxed_slice();
+        core::hint::black_box(Box::leak(block));
+    }
+}
+
+/// What is left of a telemetry frame: all of it, something else, less, or nothing.
+pub(crate) fn mangle_telemetry(bytes: &mut [u8]) -> Option<&[u8]> {
+    if take_one(&LOSE) {
+        return None;
+    }
+    if take_one(&CUT) {
+        return Some(&bytes[..bytes.len() / 2]);
+    }
+    if take_one(&GARBLE) {
+        // The last byte is the frame's end, and no other may be 0.
+        let end = bytes.len() - 1;
+        for byte in bytes[..end].iter_mut().skip(2).step_by(3) {
+            *byte = if *byte == 0x55 { 0xAA } else { *byte ^ 0x55 };
+        }
+    }
+    Some(bytes)
+}
+
+fn take_one(left: &AtomicU32) -> bool {
+    left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1))
+        .is_ok()
+}
+
+#[inline(never)]
+fn load_fault() {
+    // Nothing is mapped there (ESP32-C3 Technical Reference Manual, "System and Memory").
+    let unmapped = core::hint::black_box(0x2000_0000 as *const u32);
+    // Safety: none, on purpose; the load traps.
+    let value = unsafe { unmapped.read_volatile() };
+    defmt::error!(
+        "no load fault at {=u32:#x}: {=u32:#x}",
+        unmapped as u32,
+        value
+    );
+}
+
+/// Uses up the stack.
+#[inline(never)]
+#[allow(unconditional_recursion)]
+fn recurse(depth: u32) -> u32 {
+    let frame = core::hint::black_box([depth; 32]);
+    recurse(depth.wrapping_add(1)).wrapping_add(frame[depth as usize % 32])
+}

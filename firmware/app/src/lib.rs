@@ -1,0 +1,43 @@
+//! The temperature controller's firmware for ESP32-C3.
+//!
+//! What the product decides is in `firmware-control`, what is said over RTT in `firmware-wire`,
+//! MQTT's packets in `firmware-mqtt`; this crate is the rest: pins, tasks, network, logging. It is a
+//! library so that the on-target tests under `tests/` exercise the very modules that ship; the
+//! binary (`src/main.rs`) adds the wiring and the panic handler. In reading order:
+//!
+//! - boot: [`boot_memory`] what survives a reset, [`reset_reason`], [`storage`] what survives a
+//!   loss of power, [`watchdog`];
+//! - seen from outside: [`rtt`] the channels, [`log`], [`telemetry`], [`allocation_trace`],
+//!   [`heap`], [`stack`], [`call_path`], [`exception`];
+//! - told from outside: [`control_channel`], [`provisioning`], `faults` (with `test-hooks`);
+//! - at work: [`network`], [`clock`], [`mqtt`], [`status`].
+#![no_std]
+
+extern crate alloc;
+
+pub mod allocation_trace;
+pub mod boot_memory;
+pub mod call_path;
+pub mod clock;
+pub mod control_channel;
+pub mod exception;
+#[cfg(feature = "test-hooks")]
+pub mod faults;
+pub mod heap;
+pub mod log;
+pub mod mqtt;
+pub mod network;
+pub mod provisioning;
+pub mod reset_reason;
+pub mod rtt;
+pub mod stack;
+pub mod status;
+pub mod storage;
+pub mod telemetry;
+pub mod watchdog;
+
+/// The version of the firmware, from its `Cargo.toml`.
+pub const FIRMWARE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+// What the second-stage bootloader and probe-rs' `idf` format look for in the image.
+esp_bootloader_esp_idf::esp_app_desc!();

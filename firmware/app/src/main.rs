@@ -1,0 +1,124 @@
+//! The temperature controller's firmware: boot, and which task does what.
+//!
+//! ```text
+//!  paint stack ─▶ RTT ─▶ chip ─▶ boot count, configuration ─▶ heap, scheduler ─▶ Hello
+//!      ─▶ watchdog, telemetry, control channel ─▶ (provisioned, or wait for it) ─▶ network ─▶ MQTT
+//! ```
+#![no_std]
+#![no_main]
+
+mod panic;
+
+use embassy_executor::Spawner;
+use embassy_futures::block_on;
+use embassy_time::{Duration, with_timeout};
+use esp_hal::{clock::CpuClock, timer::timg::TimerGroup};
+use firmware_app::{
+    FIRMWARE_VERSION, allocation_trace,
+    boot_memory::BootMemory,
+    control_channel, heap, log, mqtt, network,
+    provisioning::{self, PROVISIONED},
+    reset_reason, rtt, stack, status,
+    storage::Storage,
+    telemetry, watchdog,
+};
+use firmware_wire::{DeviceBody, Hello, Provision};
+
+/// How long a provisioned device waits for a new configuration before it starts with the one it has.
+const PROVISIONING_WINDOW: Duration = Duration::from_millis(300);
+
+#[esp_hal::main]
+async fn main(spawner: Spawner) {
+    stack::paint();
+    let channels = rtt::init();
+    log::init(channels.log);
+    let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
+
+    let memory = BootMemory::load();
+    let reason = reset_reason::reset_reason(memory.panicked);
+    // Whatever struck or strikes does so once.
+    let fresh = BootMemory {
+        boot_count: memory.boot_count,
+        ..BootMemory::default()
+    };
+    fresh.store();
+    #[cfg(feature = "test-hooks")]
+    firmware_app::faults::strike_before_hello(memory.fault);
+
+    // Flash before the heap: the trace of the heap's first region already carries the boot's number.
+    let mut storage = Storage::open(peripherals.FLASH)
+        .inspect_err(|error| defmt::error!("no storage: {}", error))
+        .ok();
+    let (boot_count, provision) = block_on(count_boot(storage.as_mut(), fresh));
+    allocation_trace::init(channels.trace, boot_count);
+    telemetry::init(channels.telemetry, boot_count);
+    heap::init();
+    let timers = TimerGroup::new(peripherals.TIMG0);
+    esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
+
+    say_hello(boot_count, reason, provision.as_ref());
+    #[cfg(feature = "test-hooks")]
+    firmware_app::faults::strike_after_hello(memory.fault);
+
+    watchdog::start(peripherals.TIMG1);
+    // Each task is spawned here only, and once.
+    spawner.spawn(watchdog::task().expect("one watchdog"));
+    spawner.spawn(telemetry::task().expect("one telemetry"));
+    spawner.spawn(control_channel::task(channels.control, storage).expect("one channel"));
+
+    let provision = match provision {
+        Some(kept) => with_timeout(PROVISIONING_WINDOW, PROVISIONED.wait())
+            .await
+            .unwrap_or(kept),
+        None => PROVISIONED.wait().await,
+    };
+    provisioning::set_running(&provision.network);
+    let stack = network::start(spawner, &provision.network, peripherals.WIFI);
+    let boot = mqtt::Boot {
+        count: boot_count,
+        reason,
+    };
+    spawner.spawn(mqtt::task(stack, provision, boot).expect("one client"));
+}
+
+/// This boot's number, kept in flash and in RTC memory, and the configuration in flash.
+async fn count_boot(storage: Option<&mut Storage>, memory: BootMemory) -> (u32, Option<Provision>) {
+    let Some(storage) = storage else {
+        let boot_count = memory.boot_count.saturating_add(1);
+        keep_boot_count(boot_count, memory);
+        return (boot_count, None);
+    };
+    let boot_count = storage.boot_count().await.saturating_add(1);
+    keep_boot_count(boot_count, memory);
+    if let Err(error) = storage.set_boot_count(boot_count).await {
+        defmt::error!("boot count not kept: {}", error);
+    }
+    (boot_count, storage.provision().await)
+}
+
+fn keep_boot_count(boot_count: u32, memory: BootMemory) {
+    status::set_boot_count(boot_count);
+    BootMemory {
+        boot_count,
+        ..memory
+    }
+    .store();
+}
+
+fn say_hello(boot_count: u32, reason: firmware_wire::ResetReason, provision: Option<&Provision>) {
+    defmt::info!(
+        "firmware {=str}, boot {=u32}: {=str}",
+        FIRMWARE_VERSION,
+        boot_count,
+        reset_reason::name(reason)
+    );
+    telemetry::send(DeviceBody::Hello(Hello {
+        wire_version: firmware_wire::VERSION,
+        firmware_version: FIRMWARE_VERSION.chars().take(24).collect(),
+        device_id: provision.map(|p| p.device_id.clone()).unwrap_or_default(),
+        boot_count,
+        reset_reason: reason,
+        provisioned: provision.is_some(),
+        test_hooks: cfg!(feature = "test-hooks"),
+    }));
+}

@@ -1,0 +1,161 @@
+//! From provisioning to an open MQTT session, again and again.
+//!
+//! ```text
+//!   wait for the network ─▶ wait for the time ─▶ session ──lost, refused, unreachable──▶ back off ─┐
+//!                                                   ▲                                             │
+//!                                                   └─────────────────────────────────────────────┘
+//! ```
+//! A new configuration ends whatever goes on and starts over with it.
+
+mod message;
+mod session;
+
+use embassy_futures::select::{Either3, select3};
+use embassy_net::Stack;
+use embassy_time::{Duration, Timer, with_timeout};
+use firmware_control::{Clock as _, Controller, Settings, Topics};
+use firmware_mqtt::Outbox;
+use firmware_wire::{Connection, DeviceBody, Provision, ResetReason};
+
+use crate::{
+    FIRMWARE_VERSION,
+    clock::{self, DeviceClock},
+    provisioning::{self, PROVISIONED},
+    telemetry,
+};
+use message::MessageBuffer;
+use session::{Session, Topic};
+use static_cell::ConstStaticCell;
+
+/// The first wait after a session that could not be opened, and the longest; it doubles in between.
+const BACK_OFF_MIN: Duration = Duration::from_millis(500);
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// How long the first session waits for the time of day, so that its messages carry it.
+const TIME_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Messages kept until they are acknowledged, and bytes of them.
+const OUTBOX_MESSAGES_MAX: usize = 16;
+const OUTBOX_BYTES_MAX: usize = 16 * 1024;
+
+/// What the `state/boot` message tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    /// Boots since the flash was erased.
+    pub count: u32,
+    /// Why this one happened.
+    pub reason: ResetReason,
+}
+
+/// Why a session ended or never began; the texts are for people, at most 64 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The broker could not be reached.
+    Unreachable(&'static str),
+    /// The broker refused, with this CONNACK code.
+    Refused(u8),
+    /// The session was open.
+    Lost(&'static str),
+}
+
+/// The controller, connected to its broker for as long as there is one.
+#[embassy_executor::task]
+pub async fn task(stack: Stack<'static>, mut provision: Provision, boot: Boot) -> ! {
+    // Static, as it would pass over the stack on its way into this task otherwise.
+    static MESSAGE: ConstStaticCell<MessageBuffer> = ConstStaticCell::new(MessageBuffer::new());
+    let message = MESSAGE.take();
+    let mut outbox = Outbox::new(OUTBOX_MESSAGES_MAX, OUTBOX_BYTES_MAX);
+    let mut controller = Controller::new(settings(&provision));
+    let mut boot = Some(boot);
+    loop {
+        let work = async {
+            // Checked when the configuration was taken, see `provisioning::check`.
+            let topics = provisioning::topics(&provision).expect("checked topics");
+            let session = Parts {
+                stack,
+                provision: &provision,
+                topics: &topics,
+                controller: &mut controller,
+                outbox: &mut outbox,
+                boot: &mut boot,
+                message,
+            };
+            stay_connected(session).await
+        };
+        let time = async {
+            if provision.time_server.is_empty() {
+                core::future::pending().await
+            } else {
+                stack.wait_config_up().await;
+                clock::synchronise(stack, &provision.time_server).await
+            }
+        };
+        match select3(work, time, PROVISIONED.wait()).await {
+            Either3::First(never) | Either3::Second(never) => never,
+            Either3::Third(new) => {
+                defmt::info!("new configuration: connecting anew");
+                provision = new;
+                controller.configure(DeviceClock.now(), settings(&provision));
+            }
+        }
+    }
+}
+
+fn settings(provision: &Provision) -> Settings {
+    Settings::new(
+        &provision.device_id,
+        FIRMWARE_VERSION,
+        provision.telemetry_interval_s,
+    )
+}
+
+/// What all sessions of one configuration work with.
+pub(crate) struct Parts<'s> {
+    stack: Stack<'static>,
+    provision: &'s Provision,
+    topics: &'s Topics,
+    controller: &'s mut Controller,
+    outbox: &'s mut Outbox<Topic>,
+    /// Until it was announced.
+    boot: &'s mut Option<Boot>,
+    message: &'s mut MessageBuffer,
+}
+
+async fn stay_connected(mut parts: Parts<'_>) -> ! {
+    let (stack, provision) = (parts.stack, parts.provision);
+    stack.wait_config_up().await;
+    #[cfg(feature = "test-hooks")]
+    if crate::faults::never_connects() {
+        core::future::pending::<()>().await;
+    }
+    if !provision.time_server.is_empty() {
+        // Without the time the device works all the same.
+        let _ = with_timeout(TIME_WAIT_MAX, clock::wait_known()).await;
+    }
+    let mut back_off = BACK_OFF_MIN;
+    loop {
+        stack.wait_config_up().await;
+        let end = Session::new(&mut parts).run().await;
+        match end {
+            End::Unreachable(reason) => defmt::warn!("broker not reached: {=str}", reason),
+            End::Refused(code) => defmt::warn!("broker refused: code {=u8}", code),
+            End::Lost(reason) => {
+                defmt::warn!("session lost: {=str}", reason);
+                back_off = BACK_OFF_MIN;
+            }
+        }
+        telemetry::send(DeviceBody::Connection(match end {
+            End::Unreachable(reason) => Connection::Unreachable {
+                reason: text(reason),
+            },
+            End::Refused(code) => Connection::Refused { code },
+            End::Lost(reason) => Connection::Lost {
+                reason: text(reason),
+            },
+        }));
+        Timer::after(back_off).await;
+        back_off = (back_off * 2).min(BACK_OFF_MAX);
+    }
+}
+
+fn text(reason: &str) -> heapless::String<64> {
+    reason.chars().take(64).collect()
+}

@@ -1,0 +1,94 @@
+//! Counters that several tasks add to, and the samples made of them.
+
+use firmware_control::DeviceStatus;
+use firmware_wire::NetworkSample;
+use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+
+use crate::{heap, stack};
+
+/// A count that only rises, or a maximum.
+#[derive(Debug)]
+pub struct Counter(AtomicU32);
+
+impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// One more.
+    pub fn increment(&self) {
+        self.0.add(1, Relaxed);
+    }
+
+    /// `value`, if it is more than ever before.
+    pub fn raise_to(&self, value: usize) {
+        self.0
+            .fetch_max(u32::try_from(value).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// The count.
+    pub fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Frames received by the network driver.
+pub static FRAMES_RECEIVED: Counter = Counter::new();
+/// Frames sent by the network driver.
+pub static FRAMES_SENT: Counter = Counter::new();
+/// MQTT messages published.
+pub static MESSAGES_PUBLISHED: Counter = Counter::new();
+/// Commands received.
+pub static COMMANDS_RECEIVED: Counter = Counter::new();
+/// MQTT sessions opened.
+pub static SESSIONS_OPENED: Counter = Counter::new();
+/// The most bytes ever used of the MQTT message buffer.
+pub static MQTT_BUFFER_USED_MAX: Counter = Counter::new();
+/// Whether an MQTT session is open.
+pub static MQTT_CONNECTED: AtomicBool = AtomicBool::new(false);
+
+static BOOT_COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Boots since the flash was erased; 0 before [`set_boot_count`].
+pub fn boot_count() -> u32 {
+    BOOT_COUNT.load(Relaxed)
+}
+
+/// Notes which boot this is.
+pub fn set_boot_count(count: u32) {
+    BOOT_COUNT.store(count, Relaxed);
+}
+
+/// The most bytes ever used of the MQTT message buffer.
+pub fn mqtt_buffer_used_max() -> u32 {
+    MQTT_BUFFER_USED_MAX.get()
+}
+
+/// The network counters.
+pub fn network_sample() -> NetworkSample {
+    NetworkSample {
+        frames_received: FRAMES_RECEIVED.get(),
+        frames_sent: FRAMES_SENT.get(),
+        messages_published: MESSAGES_PUBLISHED.get(),
+        commands_received: COMMANDS_RECEIVED.get(),
+        sessions_opened: SESSIONS_OPENED.get(),
+    }
+}
+
+/// What the controller reports of the device.
+pub fn device_status() -> DeviceStatus {
+    let heap = heap::sample();
+    let stack = stack::sample();
+    DeviceStatus {
+        mqtt_connected: MQTT_CONNECTED.load(Relaxed),
+        heap_free: heap.free,
+        heap_free_min: heap.free_min,
+        largest_free_block: heap.largest_free_block,
+        stack_size: stack.size,
+        stack_used_max: stack.used_max,
+        messages_published: MESSAGES_PUBLISHED.get(),
+        commands_received: COMMANDS_RECEIVED.get(),
+        sessions_opened: SESSIONS_OPENED.get(),
+        boot_count: boot_count(),
+    }
+}
