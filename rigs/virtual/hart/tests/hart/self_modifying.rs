@@ -45,6 +45,51 @@ fn a_patched_successor_is_not_reached_through_its_old_link() {
 }
 
 #[test]
+fn a_function_returns_to_each_of_its_callers() {
+    let mut machine = Machine::new(|a| {
+        let (again, function) = (a.here(), a.label());
+        a.jal(RA, function);
+        a.addi(A1, A1, 1);
+        a.jal(RA, function);
+        a.addi(A2, A2, 3);
+        a.jal(ZERO, again);
+        a.bind(function);
+        a.addi(A0, A0, 1);
+        a.ret();
+    });
+    machine.run(90 * 10);
+    assert_eq!([10, 11, 12].map(|n| machine.hart.x(n)), [200, 100, 300]);
+}
+
+#[test]
+fn a_dropped_blocks_place_is_not_mistaken_for_it() {
+    // The loop's second block is dropped, and its place taken by other code before the loop runs again.
+    let mut machine = Machine::new(|a| {
+        let (again, other) = (a.here(), a.label());
+        a.addi(A0, A0, 1);
+        a.jal(ZERO, other);
+        a.word(NOP);
+        a.bind(other);
+        a.addi(A1, A1, 1);
+        a.jal(ZERO, again);
+    });
+    machine.write(DATA, |a| {
+        a.addi(A2, A2, 1);
+        let stay = a.here();
+        a.jal(ZERO, stay);
+    });
+    machine.run(40);
+    machine
+        .hart
+        .invalidate(StaleCode::Range(CODE + 12, CODE + 16));
+    machine.hart.set_pc(DATA);
+    machine.run(1);
+    machine.hart.set_pc(CODE);
+    machine.run(40);
+    assert_eq!([10, 11, 12].map(|n| machine.hart.x(n)), [20, 20, 1]);
+}
+
+#[test]
 fn invalidate_drops_what_it_names() {
     let mut machine = Machine::new(|a| {
         let again = a.here();
@@ -66,7 +111,7 @@ fn invalidate_drops_what_it_names() {
     assert_eq!(machine.hart.x(10), 100);
     machine
         .hart
-        .invalidate(StaleCode::Range(CODE + 3, CODE + 4));
+        .invalidate(StaleCode::Range(CODE + 7, CODE + 8));
     machine.run(100);
     assert_eq!(machine.hart.x(10), 100);
 }

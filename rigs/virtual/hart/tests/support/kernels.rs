@@ -94,7 +94,7 @@ pub fn arithmetic(rounds: u32) -> Kernel {
             let value = word.wrapping_mul(1_664_525).wrapping_add(WORDS - i as u32);
             let remainder = value % 1000;
             sum ^= value / 1000;
-            sum = sum.wrapping_add((u64::from(value) * u64::from(remainder) >> 32) as u32);
+            sum = sum.wrapping_add(((u64::from(value) * u64::from(remainder)) >> 32) as u32);
             *word = value & 0xff00_ffff | (remainder & 0xff) << 16;
             sum = sum
                 .wrapping_add(*word >> 8 & 0xff)
