@@ -51,6 +51,27 @@ fn resuming_goes_on_at_dpc() {
 }
 
 #[test]
+fn resuming_restores_the_privilege() {
+    for (prv, cause) in [(3, 11), (0, 8)] {
+        let mut machine = Machine::new(|a| {
+            a.word(NOP);
+            a.word(ECALL);
+        });
+        machine.set_csr(csr::PMPADDR0, u32::MAX);
+        machine.set_csr(csr::PMPCFG0, 0x1f);
+        machine.hart.halt(HaltCause::Request);
+        machine.set_csr(csr::DCSR, prv | STEP);
+        machine.hart.resume();
+        machine.run(1);
+        // Halted after the nop: dcsr.prv says in which mode.
+        assert_eq!(machine.csr(csr::DCSR) & 3, prv);
+        machine.hart.resume();
+        machine.run(1);
+        assert_eq!(machine.csr(csr::MCAUSE), cause);
+    }
+}
+
+#[test]
 fn stepping_executes_one_instruction() {
     let mut machine = Machine::new(counting_loop);
     machine.hart.halt(HaltCause::Request);
