@@ -1,0 +1,1 @@
+//! Tests that run on the chip: embedded-test and defmt-test binaries, and plain programs.
