@@ -20,7 +20,6 @@ use virtual_hart::{HaltCause, Hart, Stop};
 
 use crate::event::ChipEvent;
 use crate::flash::Flash;
-use crate::gpio::PinChange;
 use crate::map::{Block, Identity};
 use crate::peripheral::{Peripheral, ResetCause, ResetKind};
 use crate::rom::{self, RomState};
@@ -204,26 +203,6 @@ impl Chip {
         self.soc.touch(Block::OpenEth, now, |peripherals, _| {
             peripherals.open_eth.set_link(up);
         });
-    }
-
-    /// The outside drives `pin` high (`true`) or low, or lets go of it. False when there is no such pin.
-    pub fn drive_pin(&mut self, pin: u8, level: Option<bool>) -> bool {
-        let now = self.now();
-        self.soc.touch(Block::Gpio, now, |peripherals, context| {
-            peripherals.gpio.drive(context.now, pin, level)
-        })
-    }
-
-    /// Level of `pin`, true for high; `None` when there is no such pin.
-    pub fn pin_level(&self, pin: u8) -> Option<bool> {
-        self.soc.peripherals.gpio.level(pin)
-    }
-
-    /// Changes of pin levels since the last call, oldest first. They are kept from the first call on.
-    pub fn pin_changes(&mut self) -> Vec<PinChange> {
-        let gpio = &mut self.soc.peripherals.gpio;
-        gpio.watch();
-        gpio.take_changes().collect()
     }
 
     /// What happened since the last call, in order.

@@ -335,7 +335,7 @@ impl Flash {
             Erase::Sector => (SECTOR_BYTES, ERASE_SECTOR_US),
             Erase::HalfBlock => (HALF_BLOCK_BYTES, ERASE_HALF_BLOCK_US),
             Erase::Block => (BLOCK_BYTES, ERASE_BLOCK_US),
-            Erase::Chip => (size, ERASE_CHIP_US_PER_MEBIBYTE * u64::from(size) >> 20),
+            Erase::Chip => (size, (ERASE_CHIP_US_PER_MEBIBYTE * u64::from(size)) >> 20),
         };
         let first = address & (size - 1) & !(length - 1);
         let target = &mut self.bytes[first as usize..(first + length) as usize];

@@ -45,6 +45,7 @@ mod clock;
 mod debug;
 mod emulate;
 mod map;
+mod ports;
 mod soc;
 
 // Tests.
@@ -55,6 +56,9 @@ pub use chip::{Chip, ChipConfig, Pause};
 pub use event::ChipEvent;
 pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError};
 pub use gpio::PinChange;
+pub use ports::UartPort;
+pub use rom::emulated_functions;
 pub use reset::{ResetCause, ResetKind};
 pub use time::{TICKS_PER_SECOND, Ticks};
+pub use uart::{Sent, Symbol};
 pub use unmodelled::{Access, Unmodelled, UnmodelledLog};

@@ -166,11 +166,6 @@ impl OpenEth {
         self.sent.pop_front()
     }
 
-    /// True when [`OpenEth::transmitted`] has something to give.
-    pub(crate) fn has_transmitted(&self) -> bool {
-        !self.sent.is_empty()
-    }
-
     /// A frame (without FCS) begins to arrive at `now`, or when the wire is free.
     pub(crate) fn receive(&mut self, now: Ticks, mut frame: Vec<u8>) {
         if !self.link || self.waiting.len() >= RECEIVE_QUEUE_MAX {
@@ -563,7 +558,7 @@ mod tests {
         let end = Ticks(59_059);
         bench.run_until(Ticks(end.0 - 1));
         assert_ne!(bench.read(TX0) & BD_OWNED, 0);
-        assert!(!bench.peripheral.has_transmitted());
+        assert_eq!(bench.peripheral.transmitted(), None);
         bench.run_until(end);
         assert_eq!(bench.read(TX0), 1514 << 16 | BD_IRQ | BD_WRAP);
         assert_eq!(bench.peripheral.transmitted(), Some(frame));

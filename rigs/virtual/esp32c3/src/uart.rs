@@ -63,20 +63,20 @@ const CONSOLE_BYTES: usize = 256;
 
 /// A character on the transmit line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sent {
+pub struct Sent {
     /// When its start bit begins.
-    pub(crate) start: Ticks,
+    pub start: Ticks,
     /// When its last stop bit is over.
-    pub(crate) end: Ticks,
+    pub end: Ticks,
     /// Sixteenths of a tick a bit lasts.
-    pub(crate) bit_sixteenths: u64,
+    pub bit_sixteenths: u64,
     /// What it is.
-    pub(crate) symbol: Symbol,
+    pub symbol: Symbol,
 }
 
 /// What a character says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Symbol {
+pub enum Symbol {
     /// Data bits, from the lowest.
     Byte(u8),
     /// The line low for all the time.
@@ -120,7 +120,7 @@ impl Uart {
             registers: Registers::new(
                 if index == 0 { "uart0" } else { "uart1" },
                 0x1000,
-                &[0x014..0x084],
+                &[0x014..0x07C, 0x07C..0x084],
                 &[
                     (CLKDIV, 0x2B6),
                     (0x018, 0x08),

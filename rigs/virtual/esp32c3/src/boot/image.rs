@@ -255,7 +255,7 @@ impl Image {
             return Ok(());
         }
         if WINDOWS.into_iter().any(inside) {
-            if (address ^ flash) % MMU_PAGE_BYTES != 0 {
+            if !(address ^ flash).is_multiple_of(MMU_PAGE_BYTES) {
                 return Err(ImageError::Alignment {
                     index,
                     address,

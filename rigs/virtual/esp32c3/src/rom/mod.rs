@@ -111,6 +111,11 @@ pub(crate) fn functions() -> impl Iterator<Item = &'static Function> {
     .flatten()
 }
 
+/// Address and name of every ROM function that is emulated: to check before a run what an ELF would miss.
+pub fn emulated_functions() -> impl Iterator<Item = (u32, &'static str)> {
+    functions().map(|function| (function.address, function.name))
+}
+
 /// A call in progress: registers, memory and the state behind them.
 struct Call<'a> {
     host: &'a mut dyn RomHost,
@@ -199,7 +204,7 @@ fn lookup(pc: u32) -> Option<&'static Function> {
         }
         table
     });
-    if pc % 4 != 0 {
+    if !pc.is_multiple_of(4) {
         return None;
     }
     *table.get((pc.wrapping_sub(ROM_START) / 4) as usize)?

@@ -526,7 +526,7 @@ const RUNS: &[(u32, &[&str])] = &[
 
 /// The name of the function at `address`, if it is one we know.
 pub(super) fn of(address: u32) -> Option<&'static str> {
-    if address % 4 != 0 {
+    if !address.is_multiple_of(4) {
         return None;
     }
     RUNS.iter().find_map(|(start, names)| {
