@@ -451,6 +451,8 @@ mod tests {
         // Busy: reads see nothing, status says why.
         user(&mut bench, 0x03, USER_ADDR | USER_MISO, 0, 4);
         assert_eq!(bench.read(W0), u32::MAX);
+        // Other commands are not taken at all.
+        user(&mut bench, 0x06, 0, 0, 0);
         user(&mut bench, 0x05, USER_MISO, 0, 1);
         assert_eq!(bench.read(W0) & 0xFF, 1);
         bench.now += Ticks::from_millis(1);
