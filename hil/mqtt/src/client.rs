@@ -3,6 +3,10 @@
 //! A task of its own polls the connection, so that publishing never waits for receiving. Messages go to
 //! every [`Subscription`] whose filter matches, each with its own bounded queue; one that is not read loses
 //! messages of its own only, and counts them.
+//!
+//! Filters of one client may overlap. A broker may then send a message once or once for each (MQTT 3.1.1
+//! section 3.3.5), and nothing in it says which. So that copies can't be taken for repetitions, a filter that
+//! overlaps with another one gets a connection of its own, named after the client: `bench`, `bench-2`, ...
 
 mod driver;
 mod options;
@@ -12,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rumqttc::{AsyncClient, PublishOptions, SubscribeReasonCode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -31,10 +36,17 @@ const PACKET_OVERHEAD_BYTES: usize = 9;
 /// A connected client. Dropped, it ends without DISCONNECT, so that its will is sent; see
 /// [`disconnect`](Self::disconnect) for the polite end.
 pub struct Client {
+    first: Connection,
+    /// For filters that overlap with those of the connections before.
+    more: Mutex<Vec<Connection>>,
+    options: ConnectOptions,
+}
+
+/// One connection, and the task that polls it.
+struct Connection {
     requests: AsyncClient,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
-    packet_bytes_max: usize,
 }
 
 /// When a message left, and when it was acknowledged.
@@ -52,13 +64,10 @@ impl Client {
     /// # Errors
     /// When nobody listens, the broker refuses, or no CONNACK comes in time: see [`ConnectError`].
     pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
-        let packet_bytes_max = options.packet_bytes_max;
-        let (requests, shared, task) = driver::connect(options).await?;
         Ok(Self {
-            requests,
-            shared,
-            task,
-            packet_bytes_max,
+            first: driver::connect(&options).await?,
+            more: Mutex::new(Vec::new()),
+            options,
         })
     }
 
@@ -79,15 +88,18 @@ impl Client {
         let topic = Topic::new(topic)?;
         let payload = payload.into();
         let bytes = payload.len();
-        if bytes + topic.as_str().len() + PACKET_OVERHEAD_BYTES > self.packet_bytes_max {
+        if bytes + topic.as_str().len() + PACKET_OVERHEAD_BYTES > self.options.packet_bytes_max {
             return Err(ClientError::TooLarge {
                 topic: topic.to_string(),
                 bytes,
-                limit: self.packet_bytes_max,
+                limit: self.options.packet_bytes_max,
             });
         }
+        let Connection {
+            requests, shared, ..
+        } = &self.first;
         let sent_at = Instant::now();
-        self.shared.observe(&Observed::Sending {
+        shared.observe(&Observed::Sending {
             client_id: self.client_id(),
             topic: topic.as_str(),
             payload: &payload,
@@ -96,17 +108,16 @@ impl Client {
             at: sent_at,
         });
         let how = PublishOptions::new(qos.into()).retain(retain);
-        let notice = self
-            .requests
+        let notice = requests
             .publish_tracked(topic.as_str(), payload, how)
             .await
-            .map_err(|error| self.shared.disconnected(&error))?;
+            .map_err(|error| shared.disconnected(&error))?;
         match notice.wait_completion_async().await {
             Ok(()) => Ok(Published {
                 sent_at,
                 acknowledged_at: Instant::now(),
             }),
-            Err(_) if self.shared.has_ended() => Err(self.shared.disconnected(&"it has ended")),
+            Err(_) if shared.has_ended() => Err(shared.disconnected(&"it has ended")),
             Err(error) => Err(ClientError::NotAcknowledged {
                 topic: topic.to_string(),
                 reason: error.to_string(),
@@ -122,17 +133,27 @@ impl Client {
     /// When the filter is unusable, the broker refuses it, or the connection has ended.
     pub async fn subscribe(&self, filter: &str, qos: Qos) -> Result<Subscription, ClientError> {
         let filter = Filter::new(filter)?;
-        // Known before SUBSCRIBE leaves, since retained messages may come before SUBACK is seen.
-        let subscription = self.shared.add(filter.clone(), qos, self.requests.clone());
-        let notice = self
+        let subscription = match self.place(&filter, qos) {
+            Some(subscription) => subscription,
+            None => {
+                let connection = driver::connect(&self.next_options()).await;
+                let connection = connection
+                    .map_err(|error| self.first.shared.disconnected(&error.to_string()))?;
+                let subscription = connection.add(&filter, qos);
+                self.more.lock().push(connection);
+                subscription
+            }
+        };
+        let shared = &subscription.shared;
+        let notice = subscription
             .requests
-            .subscribe_tracked(filter.as_str(), qos.into())
+            .subscribe_tracked(filter.as_str(), shared.qos_of(&filter, qos).into())
             .await
-            .map_err(|error| self.shared.disconnected(&error))?;
+            .map_err(|error| shared.disconnected(&error))?;
         let answer = notice
             .wait_async()
             .await
-            .map_err(|error| self.shared.disconnected(&error))?;
+            .map_err(|error| shared.disconnected(&error))?;
         let refused = |code: &SubscribeReasonCode| matches!(code, SubscribeReasonCode::Failure);
         if answer.return_codes.iter().any(refused) {
             return Err(ClientError::SubscriptionRefused {
@@ -144,17 +165,20 @@ impl Client {
 
     /// The client identifier.
     pub fn client_id(&self) -> &str {
-        self.shared.client_id()
+        self.first.shared.client_id()
     }
 
-    /// Whether it is connected now.
+    /// Whether it is connected now, with all its connections.
     pub fn is_connected(&self) -> bool {
-        self.shared.is_connected()
+        let more = self.more.lock();
+        self.first.shared.is_connected() && more.iter().all(|each| each.shared.is_connected())
     }
 
     /// Messages that came so far, whatever subscription they were for.
     pub fn received(&self) -> u64 {
-        self.shared.received()
+        let more = self.more.lock();
+        let more: u64 = more.iter().map(|each| each.shared.received()).sum();
+        self.first.shared.received() + more
     }
 
     /// Ends politely: DISCONNECT, so that the broker discards the will. Waits until it has left. Messages
@@ -162,7 +186,43 @@ impl Client {
     ///
     /// # Errors
     /// When the connection had already ended.
-    pub async fn disconnect(mut self) -> Result<(), ClientError> {
+    pub async fn disconnect(self) -> Result<(), ClientError> {
+        for connection in self.more.into_inner() {
+            // One that has ended already was no more than a help.
+            let _ = connection.disconnect().await;
+        }
+        self.first.disconnect().await
+    }
+
+    /// Enters a subscription with the first connection where its filter overlaps with no other one. Known
+    /// there before SUBSCRIBE leaves, since retained messages may come before SUBACK is seen.
+    fn place(&self, filter: &Filter, qos: Qos) -> Option<Subscription> {
+        let more = self.more.lock();
+        std::iter::once(&self.first)
+            .chain(more.iter())
+            .find(|connection| connection.shared.has_room_for(filter))
+            .map(|connection| connection.add(filter, qos))
+    }
+
+    /// How the next connection connects: as the first, but without what must be there once only.
+    fn next_options(&self) -> ConnectOptions {
+        let number = self.more.lock().len() + 2;
+        ConnectOptions {
+            client_id: format!("{}-{number}", self.options.client_id),
+            clean_session: true,
+            will: None,
+            ..self.options.clone()
+        }
+    }
+}
+
+impl Connection {
+    fn add(&self, filter: &Filter, qos: Qos) -> Subscription {
+        let requests = self.requests.clone();
+        self.shared.add(filter.clone(), qos, requests)
+    }
+
+    async fn disconnect(mut self) -> Result<(), ClientError> {
         self.shared.end_is_wanted();
         self.requests
             .disconnect()
@@ -173,7 +233,7 @@ impl Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.task.abort();
         self.shared.end("the client was dropped");

@@ -107,6 +107,28 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// Whether there is a topic that both filters match.
+    pub fn overlaps(&self, other: &Filter) -> bool {
+        let starts_wild = |filter: &Filter| filter.0.starts_with(['+', '#']);
+        let starts_own = |filter: &Filter| filter.0.starts_with('$');
+        if starts_wild(self) && starts_own(other) || starts_own(self) && starts_wild(other) {
+            return false;
+        }
+        let mut ours = self.0.split('/');
+        let mut theirs = other.0.split('/');
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some("#"), _) | (_, Some("#")) => return true,
+                (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+                (Some(our), Some(their)) if our == their => {}
+                (None, None) => return true,
+                _ => return false,
+            }
+        }
+    }
+}
+
 impl Problem {
     /// The problem in words.
     pub fn words(self) -> &'static str {
@@ -346,7 +368,48 @@ mod tests {
         check("a/b", "a/bc", false);
     }
 
+    #[test]
+    fn filters_overlap_when_a_topic_matches_both() {
+        let check = |one: &str, other: &str, expected: bool| {
+            let (one, other) = (Filter::new(one).unwrap(), Filter::new(other).unwrap());
+            assert_eq!(one.overlaps(&other), expected, "{one} and {other}");
+            assert_eq!(other.overlaps(&one), expected, "{other} and {one}");
+        };
+        check("a/b", "a/b", true);
+        check("a/b", "a/c", false);
+        check("a/b", "a/b/c", false);
+        check("a/+", "a/b", true);
+        check("a/+", "+/b", true);
+        check("a/+", "b/+", false);
+        check("a/#", "a", true);
+        check("a/#", "a/b/c", true);
+        check("a/#", "b", false);
+        check("#", "a/b", true);
+        check("#", "$SYS/x", false);
+        check("$SYS/#", "$SYS/x", true);
+        check("+/x", "#", true);
+    }
+
     proptest! {
+        #[test]
+        fn overlap_agrees_with_matching(
+            one in "[ab+](/[ab+]){0,2}(/#)?",
+            other in "[ab+](/[ab+]){0,2}(/#)?",
+        ) {
+            let (one, other) = (Filter::new(one).unwrap(), Filter::new(other).unwrap());
+            let level = ["a", "b"];
+            let mut topics: Vec<String> = level.map(str::to_owned).to_vec();
+            let mut all = topics.clone();
+            for _ in 0..4 {
+                topics = (topics.iter())
+                    .flat_map(|topic| level.map(|last| format!("{topic}/{last}")))
+                    .collect();
+                all.extend_from_slice(&topics);
+            }
+            let both = all.iter().any(|topic| one.matches(topic) && other.matches(topic));
+            prop_assert_eq!(one.overlaps(&other), both);
+        }
+
         #[test]
         fn a_suggestion_is_always_usable(given in "[ab/+#$ \t\u{0}]{0,12}") {
             for is_filter in [false, true] {

@@ -13,9 +13,8 @@ use rumqttc::{
     SubscribeFilter,
 };
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use super::{ConnectOptions, Message, Qos, Queue, Reconnect, Subscription};
+use super::{ConnectOptions, Connection, Message, Qos, Queue, Reconnect, Subscription};
 use crate::error::{ClientError, ConnectError};
 use crate::observer::{Observed, Observer};
 use crate::topic::Filter;
@@ -50,9 +49,7 @@ struct Subscriber {
 }
 
 /// Connects, and starts the task.
-pub(super) async fn connect(
-    options: ConnectOptions,
-) -> Result<(AsyncClient, Arc<Shared>, JoinHandle<()>), ConnectError> {
+pub(super) async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectError> {
     let library = options.library()?;
     let address = options.address();
     let (requests, mut connection) =
@@ -71,7 +68,7 @@ pub(super) async fn connect(
             address: address.clone(),
             after: options.timeout,
         })?
-        .map_err(|error| explain(error, &address, &options))?;
+        .map_err(|error| explain(error, &address, options))?;
 
     let shared = Arc::new(Shared {
         client_id: options.client_id.clone(),
@@ -97,7 +94,11 @@ pub(super) async fn connect(
         Arc::clone(&shared),
         options.reconnect,
     ));
-    Ok((requests, shared, task))
+    Ok(Connection {
+        requests,
+        shared,
+        task,
+    })
 }
 
 /// Polls until CONNACK; gives whether the broker had kept a session.
@@ -223,6 +224,8 @@ impl Shared {
         if session_present || state.subscriptions.is_empty() {
             return;
         }
+        // Of one filter's two subscriptions the later one counts: the higher quality of service.
+        state.subscriptions.sort_by_key(|known| known.qos);
         let again: Vec<SubscribeFilter> = (state.subscriptions.iter())
             .map(|known| SubscribeFilter::new(known.filter.to_string(), known.qos.into()))
             .collect();
@@ -264,6 +267,25 @@ impl Shared {
             shared: Arc::clone(self),
             requests,
         }
+    }
+
+    /// Whether `filter` overlaps with no other one here. The same filter again is one subscription to the
+    /// broker.
+    pub(super) fn has_room_for(&self, filter: &Filter) -> bool {
+        let state = self.state.lock();
+        let mut others = state.subscriptions.iter().map(|known| &known.filter);
+        others.all(|other| other == filter || !other.overlaps(filter))
+    }
+
+    /// The quality of service to ask for: a filter's second subscription replaces the first one at the
+    /// broker and must not lower it.
+    pub(super) fn qos_of(&self, filter: &Filter, qos: Qos) -> Qos {
+        let state = self.state.lock();
+        let same = state
+            .subscriptions
+            .iter()
+            .filter(|known| known.filter == *filter);
+        same.map(|known| known.qos).fold(qos, Qos::max)
     }
 
     /// Forgets a subscription. True when the broker should forget its filter too.

@@ -196,7 +196,8 @@ fn a_reset_of_the_host_is_a_reset_for_the_device() {
             .unwrap();
     });
     let mut world = world();
-    let handle = world.connected(port, 50_000);
+    // Not `connected`: the reset may come before the device has seen the connection opened.
+    let handle = world.connect((GATEWAY, port), 50_000);
     world.until("a reset", SECOND, |world| {
         world.tcp(handle).state() == State::Closed
     });
