@@ -4,23 +4,27 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use virtual_debug::{DebugModule, DebugTarget, ExecuteError, RegisterError, Tap};
-use virtual_esp32c3::{Access, Chip};
+use virtual_esp32c3::{Access, Chip, Pause, Ticks};
 use virtual_hart::{BusFault, Width};
 
 use crate::event::{RigEvent, RigEventKind};
 use crate::pace::Activity;
-use crate::simulator::ticks;
 
 /// IDCODE of the ESP32-C3's TAP: Espressif, part 5, version 0.
 pub(crate) const IDCODE: u32 = 0x0000_5C25;
 /// `dcsr.step`.
 const DCSR: u16 = 0x7B0;
 const DCSR_STEP: u32 = 1 << 2;
+/// Chip time after which a step ends even within a call into the ROM.
+const STEP_MAX: Ticks = Ticks::from_millis(100);
 
 pub(crate) struct Machine {
     pub(crate) chip: Chip,
     module: DebugModule,
     powered: bool,
+    /// Time that went by for everybody else while the debugger had the hart halted: chip time stands still then, the
+    /// rig's time must not.
+    halted_for: Duration,
     /// Something was done that the simulator thread should see soon.
     pub(crate) touched: bool,
     /// Events of the rig's own making, not collected yet.
@@ -35,35 +39,44 @@ impl Machine {
             chip,
             module: DebugModule::new(),
             powered: true,
+            halted_for: Duration::ZERO,
             touched: false,
             events: Vec::new(),
             told: BTreeSet::new(),
         }
     }
 
-    /// Chip time.
+    /// The rig's time: chip time, and the time the hart was halted.
     pub(crate) fn now(&self) -> Duration {
-        self.chip.now().as_duration()
+        self.chip.now().as_duration() + self.halted_for
     }
 
-    /// Lets the chip run until this chip time or for this many instructions.
+    /// Lets the chip run until this time or for this many instructions.
     pub(crate) fn run(&mut self, until: Duration, instructions: u64) {
-        self.chip.run(ticks(until), instructions);
+        if self.chip.is_halted() {
+            self.halted_for += until.saturating_sub(self.now());
+        } else {
+            let until = until.saturating_sub(self.halted_for);
+            self.chip.run(Ticks::from_duration(until), instructions);
+        }
     }
 
     pub(crate) fn activity(&self) -> Activity {
-        if self.chip.is_halted() {
-            Activity::Halted
-        } else if !self.powered || self.chip.is_idle() {
-            Activity::Idle(self.chip.next_event().map(|at| at.as_duration()))
-        } else {
-            Activity::Busy
+        let now = self.chip.now();
+        match self.chip.next_event() {
+            _ if self.chip.is_halted() => Activity::Halted,
+            Some(at) if at <= now => Activity::Busy,
+            at => Activity::Idle(at.map(|at| at.as_duration() + self.halted_for)),
         }
     }
 
     pub(crate) fn take_events(&mut self) -> Vec<RigEvent> {
         let mut events = std::mem::take(&mut self.events);
-        events.extend(self.chip.events().into_iter().map(RigEvent::from));
+        for event in self.chip.events() {
+            let mut event = RigEvent::from(event);
+            event.at += self.halted_for;
+            events.push(event);
+        }
         events
     }
 
@@ -137,30 +150,32 @@ impl DebugTarget for ChipTarget<'_> {
         self.chip.halt();
     }
 
-    /// A single step is taken at once: the debugger waits for it, and the pacer may have reasons to wait too.
+    /// A single step is taken at once: the debugger waits for it, and the pacer may have reasons to wait too. A call
+    /// into the emulated ROM counts as one instruction; where nothing can be executed the step ends all the same.
     fn resume(&mut self) {
         *self.touched = true;
-        let step = self
-            .chip
-            .read_register(DCSR)
-            .is_ok_and(|dcsr| dcsr & DCSR_STEP != 0);
+        let dcsr = self.chip.read_register(DCSR).unwrap_or_default();
         self.chip.resume();
-        if step {
-            let moment = self.chip.now() + ticks(Duration::from_millis(1));
-            self.chip.run(moment, 1);
+        if dcsr & DCSR_STEP == 0 {
+            return;
+        }
+        let limit = self.chip.now() + STEP_MAX;
+        while !self.chip.is_halted() {
+            if let Pause::Idle | Pause::Limit = self.chip.run(limit, 1) {
+                self.chip.halt();
+            }
         }
     }
 
     fn read_register(&mut self, number: u16) -> Result<u32, RegisterError> {
         self.chip
             .read_register(number)
-            .map_err(|_| RegisterError::Exception)
+            .ok_or(RegisterError::Exception)
     }
 
     fn write_register(&mut self, number: u16, value: u32) -> Result<(), RegisterError> {
-        self.chip
-            .write_register(number, value)
-            .map_err(|_| RegisterError::Exception)
+        let exists = self.chip.write_register(number, value);
+        exists.then_some(()).ok_or(RegisterError::Exception)
     }
 
     fn execute(&mut self, program: &[u32]) -> Result<(), ExecuteError> {
@@ -174,7 +189,7 @@ impl DebugTarget for ChipTarget<'_> {
 
     fn bus_write(&mut self, address: u32, width: Width, value: u32) -> Result<(), BusFault> {
         *self.touched = true;
-        self.chip.bus_write(address, width, value)
+        self.chip.bus_write(address, value, width)
     }
 
     fn reset_hart(&mut self) {

@@ -259,6 +259,11 @@ impl<A> Pacer<A> {
         self.promised = self.promised.max(chip);
     }
 
+    /// Chip time goes no further.
+    pub(crate) fn freeze(&mut self) {
+        self.mode = Mode::FlatOut;
+    }
+
     /// What to do now.
     pub(crate) fn next(&mut self, now: Now) -> Step<A> {
         self.observe(now.chip, now.instructions);
@@ -279,15 +284,18 @@ impl<A> Pacer<A> {
         self.lifelike(&now)
     }
 
-    /// See [`LAG_MAX`].
+    /// See [`LAG_MAX`]. A chip that is as far ahead (a debugger's step over a long ROM call) need not wait either.
     fn forgive_lag(&mut self, wall: Duration) {
-        let furthest = self.chip + LAG_MAX.mul_f64(self.pace.multiple);
-        if self.allowance(wall) > furthest {
-            self.mode = Mode::Lifelike {
-                wall,
-                chip: furthest,
-            };
-        }
+        let bound = LAG_MAX.mul_f64(self.pace.multiple);
+        let allowance = self.allowance(wall);
+        let chip = if allowance > self.chip + bound {
+            self.chip + bound
+        } else if allowance + bound < self.chip {
+            self.chip
+        } else {
+            return;
+        };
+        self.mode = Mode::Lifelike { wall, chip };
     }
 
     fn new_id(&mut self) -> Id {
@@ -783,6 +791,16 @@ mod tests {
         assert_eq!(world.pacer.chip_time(MS * 42), MS * 42);
         world.pacer.enter_flat_out();
         assert_eq!(world.pacer.chip_time(MS * 10), MS * 42);
+    }
+
+    #[test]
+    fn a_leap_ahead_is_forgiven() {
+        let mut world = world();
+        world.next();
+        world.chip = SECOND * 60;
+        assert_eq!(world.next(), sleep(LONG));
+        world.wall = MS * 101;
+        assert_eq!(world.next(), run(SECOND * 60 + MS * 101));
     }
 
     #[test]

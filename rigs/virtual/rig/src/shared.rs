@@ -182,7 +182,10 @@ impl Shared {
     /// The simulator thread has ended: nobody may wait for it any more.
     pub(crate) fn mark_stopped(&self) {
         self.stopped.store(true, Ordering::SeqCst);
-        let alarms = self.pacer.lock().cancel_all();
+        let mut pacer = self.pacer.lock();
+        pacer.freeze();
+        let alarms = pacer.cancel_all();
+        drop(pacer);
         self.standing.notify_all();
         // Dropped without the lock: a callback may own anything, a clock too.
         drop(alarms);

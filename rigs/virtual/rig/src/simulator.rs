@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::MutexGuard;
-use virtual_esp32c3::Ticks;
 use virtual_network::{FaultPlan, Gateway, GatewayError, Statistics};
 
 use crate::event::{RigEvent, RigEventKind};
@@ -103,7 +102,7 @@ impl Simulator {
                 self.called = true;
             }
             let step = shared.pacer.lock().next(self.now(&view));
-            if self.called && !matches!(step, Step::Run { .. }) {
+            if self.called && matches!(step, Step::StandForPoll { .. } | Step::Sleep { .. }) {
                 self.called = false;
                 self.exchange(view.chip, Vec::new());
                 view = self.look();
@@ -114,7 +113,15 @@ impl Simulator {
                 Step::Run {
                     until,
                     instructions,
-                } => view = self.slice(until, instructions),
+                } => {
+                    view = self.slice(until, instructions);
+                    // As far as it was behind when called: from here on the wall clock may go ahead again.
+                    if self.called && view.chip >= until {
+                        self.called = false;
+                        self.exchange(view.chip, Vec::new());
+                        view = self.look();
+                    }
+                }
                 Step::StandForPoll { until } => self.stand(until),
                 Step::Sleep { until } => self.sleep(until),
             }
@@ -293,9 +300,4 @@ fn key(entry: &virtual_esp32c3::Unmodelled) -> (String, u32, virtual_esp32c3::Ac
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A chip time as the chip counts it.
-pub(crate) fn ticks(time: Duration) -> Ticks {
-    Ticks::from_duration(time)
 }
