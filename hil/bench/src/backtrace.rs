@@ -262,7 +262,7 @@ mod tests {
             "exception: mepc 0x42001234, mtval 0x00000010",
             &[0x4200_1234],
         );
-        check_addresses("0x420000020x42000004", &[0x4200_0002, 0x4200_0004]);
+        check_addresses("0x42000002,0x42000004", &[0x4200_0002, 0x4200_0004]);
         check_addresses("0x420012345 0x4200 0x", &[]);
         check_addresses("no address", &[]);
         check_addresses("§0x42000002§", &[0x4200_0002]);

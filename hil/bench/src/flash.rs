@@ -113,6 +113,7 @@ impl Worker {
         }
         drop(hurry);
         self.listen_to(image, !skipped);
+        self.halt_is_told();
         let duration = start.elapsed();
         self.shared
             .report((None, BenchEvent::Flash(FlashProgress::Done { duration })));

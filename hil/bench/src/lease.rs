@@ -26,7 +26,7 @@ pub trait Leases: Send + Sync {
 }
 
 /// A rig that is taken; given back by dropping this.
-pub trait Lease: fmt::Debug + Send {}
+pub trait Lease: fmt::Debug + Send + Sync {}
 
 /// Who has a rig.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,9 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use firmware_wire::{CONTROL_FRAME_BYTES_MAX, ControlFrame};
-use probe_rs::{Core, CoreStatus, HaltReason, MemoryInterface, RegisterId, Session};
+use probe_rs::{
+    BreakpointCause, Core, CoreStatus, HaltReason, MemoryInterface, RegisterId, Session,
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
     backtrace::{BacktraceFrame, unwind},
     event::{BenchEvent, Channel, Crash, CrashKind, FirstAid, RttProblem},
     monitor::{Monitor, Timed},
+    ontarget::OnTarget,
     probe::Opener,
     rtt::{Memory, Rtt, RttError},
     shared::Shared,
@@ -191,6 +194,8 @@ pub(crate) struct Worker {
     outgoing: Vec<u8>,
     /// The chip was found halted, and that was told.
     halt_told: bool,
+    /// A test program that runs, whose halts are its own.
+    pub(crate) on_target: Option<OnTarget>,
     /// The bench is beyond first aid.
     dead: Option<String>,
 }
@@ -215,6 +220,7 @@ impl Worker {
             buffers: Default::default(),
             outgoing: vec![],
             halt_told: false,
+            on_target: None,
             dead: None,
         }
     }
@@ -341,6 +347,7 @@ impl Worker {
         }
         self.outgoing.clear();
         self.halt_told = false;
+        self.on_target = None;
         self.shared.device_restarts();
         let mut rtt = self.rtt.take();
         if let Some(rtt) = &mut rtt {
@@ -516,7 +523,7 @@ impl Worker {
         }
         let silent = monitor.poll(now, &mut events);
         self.report(events);
-        if silent {
+        if silent && self.on_target.is_none() {
             self.look_at_silence();
         }
         bytes
@@ -551,13 +558,13 @@ impl Worker {
         }
     }
 
-    /// Tells of a chip that has halted by itself.
+    /// Tells of a chip that has halted by itself; a test program's halts are served.
     fn note_status(&mut self, status: CoreStatus) {
         let CoreStatus::Halted(reason) = status else {
-            self.halt_told = matches!(status, CoreStatus::LockedUp) && self.halt_told;
+            self.halt_told = false;
             return;
         };
-        if std::mem::replace(&mut self.halt_told, true) {
+        if self.halt_told {
             return;
         }
         let what = match reason {
@@ -566,7 +573,25 @@ impl Worker {
             HaltReason::Watchpoint => "at a watchpoint",
             _ => "for an unknown reason",
         };
+        if self.on_target.is_some() {
+            let command = match reason {
+                HaltReason::Breakpoint(BreakpointCause::Semihosting(command)) => Some(command),
+                _ => None,
+            };
+            match self.serve(command, what) {
+                Ok(true) => {}
+                Ok(false) => self.halt_told = true,
+                Err(error) => tracing::error!("serving the program failed: {}", chain(&error)),
+            }
+            return;
+        }
+        self.halt_told = true;
         self.tell_crash(CrashKind::Halt, format!("the CPU halted {what}"));
+    }
+
+    /// The chip stands still, and whoever must know does.
+    pub(crate) fn halt_is_told(&mut self) {
+        self.halt_told = true;
     }
 
     fn look_at_silence(&mut self) {

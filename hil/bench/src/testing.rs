@@ -115,11 +115,14 @@ impl TestElf {
                 ],
             );
         }
+        // The tables after these must be aligned.
+        contents.resize(contents.len().next_multiple_of(4), 0);
         contents_at += contents.len() as u32;
         words(
             &mut headers,
             &[0, 3, 0, 0, contents_at, names.len() as u32, 0, 0, 1, 0],
         );
+        names.resize(names.len().next_multiple_of(4), 0);
         let symbols_at = contents_at + names.len() as u32;
         words(
             &mut headers,
