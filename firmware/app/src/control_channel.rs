@@ -13,6 +13,7 @@ use rtt_target::DownChannel;
 use crate::{
     allocation_trace, clock, log,
     provisioning::{self, PROVISIONED},
+    stack,
     storage::Storage,
     telemetry,
 };
@@ -32,6 +33,7 @@ pub async fn task(mut channel: DownChannel, mut storage: Option<Storage>) -> ! {
     let mut decoder = FrameDecoder::<CONTROL_FRAME_BYTES_MAX>::new();
     let mut last_byte = Instant::now();
     loop {
+        stack::arm_guard();
         let mut bytes = [0; 64];
         let count = channel.read(&mut bytes);
         for byte in &bytes[..count] {
@@ -90,9 +92,12 @@ async fn handle(frame: ControlFrame, storage: Option<&mut Storage>) {
         }
         #[cfg(feature = "test-hooks")]
         ControlBody::Inject(fault) => {
+            defmt::warn!("fault: {}", defmt::Debug2Format(&fault));
             telemetry::send(DeviceBody::Fault(fault));
             answer(sequence, Ok(()));
             drain().await;
+            // The waiting above let interrupts in.
+            stack::arm_guard();
             crate::faults::play(fault);
             return;
         }

@@ -26,7 +26,6 @@ unsafe extern "C" {
 
 /// Plays `fault`, which was announced.
 pub fn play(fault: Fault) {
-    defmt::warn!("fault: {}", defmt::Debug2Format(&fault));
     match fault {
         Fault::Panic => {
             let (requested, available) = core::hint::black_box((42, 7));

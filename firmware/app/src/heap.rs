@@ -1,4 +1,4 @@
-//! The heap: its two regions, its counters, and the largest block it could give.
+//! The heap: its regions, its counters, and the largest block it could give.
 
 #![allow(unsafe_code)]
 
@@ -13,10 +13,13 @@ use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use crate::allocation_trace;
 
-/// Bytes of the region in memory that the second-stage bootloader has left behind.
-const RECLAIMED_BYTES: usize = 64 * 1024;
-/// Bytes of the region of our own.
-const OWN_BYTES: usize = 64 * 1024;
+/// Bytes of the region that every device has: memory that the second-stage bootloader left behind.
+const REGION_BYTES: usize = 64 * 1024;
+/// Bytes of the region that is added for the radio.
+const RADIO_REGION_BYTES: usize = 64 * 1024;
+
+/// The allocator rounds sizes up to this.
+const UNIT_BYTES: usize = 8;
 
 static ALLOCATIONS: AtomicU32 = AtomicU32::new(0);
 static FREES: AtomicU32 = AtomicU32::new(0);
@@ -25,30 +28,35 @@ static FREE_MIN: AtomicU32 = AtomicU32::new(u32::MAX);
 /// While the largest block is searched: its trial allocations are neither counted nor traced.
 static SEARCHING: AtomicBool = AtomicBool::new(false);
 
-/// Gives the heap its regions, and says so in the trace. Call once.
+/// Gives the heap its first region. Call once.
+///
+/// One region, not two: the largest block can't be larger than a region, so that two of one size
+/// would look like a heap half in fragments.
 pub fn init() {
     #[esp_hal::ram(reclaimed)]
-    static mut RECLAIMED: MaybeUninit<[u8; RECLAIMED_BYTES]> = MaybeUninit::uninit();
-    static mut OWN: MaybeUninit<[u8; OWN_BYTES]> = MaybeUninit::uninit();
-    for (start, size) in [
-        ((&raw mut RECLAIMED).cast::<u8>(), RECLAIMED_BYTES),
-        ((&raw mut OWN).cast::<u8>(), OWN_BYTES),
-    ] {
-        // Safety: both statics live forever and are named nowhere else, so that the heap alone has
-        // them; `init` is called once.
-        unsafe {
-            HEAP.add_region(HeapRegion::new(
-                start,
-                size,
-                MemoryCapability::Internal.into(),
-            ));
-        }
-        allocation_trace::send(TraceEvent::Region {
-            address: start as u32,
-            size: size as u32,
-        });
-    }
+    static mut REGION: MaybeUninit<[u8; REGION_BYTES]> = MaybeUninit::uninit();
+    // Safety: the static lives forever and is named nowhere else; `init` is called once.
+    unsafe { add_region((&raw mut REGION).cast(), REGION_BYTES) };
+}
+
+/// Gives the heap a second region, for the radio, which fills most of the first. Call once.
+pub fn add_radio_region() {
+    static mut REGION: MaybeUninit<[u8; RADIO_REGION_BYTES]> = MaybeUninit::uninit();
+    // Safety: as in `init`.
+    unsafe { add_region((&raw mut REGION).cast(), RADIO_REGION_BYTES) };
+}
+
+/// # Safety
+/// `start` points to `size` bytes that live forever and that nobody else has.
+unsafe fn add_region(start: *mut u8, size: usize) {
+    let capabilities = MemoryCapability::Internal.into();
+    // Safety: the caller's promise.
+    unsafe { HEAP.add_region(HeapRegion::new(start, size, capabilities)) };
     FREE_MIN.fetch_min(HEAP.free() as u32, Relaxed);
+    allocation_trace::send(TraceEvent::Region {
+        address: start as u32,
+        size: size as u32,
+    });
 }
 
 /// Counts an allocation, if it is one to be counted.
@@ -86,24 +94,25 @@ pub fn sample() -> HeapSample {
     }
 }
 
-/// The largest block that could be allocated now, bytes, to within 8.
+/// The largest block that could be allocated now, bytes.
 ///
 /// The allocator can't be asked, so this tries, by bisection, with interrupts off: about 15 trial
 /// allocations, each given back at once. They leave the heap as it was, the free list included.
 pub fn largest_free_block() -> u32 {
     critical_section::with(|_| {
         SEARCHING.store(true, Relaxed);
-        let (mut fits, mut too_large) = (0, HEAP.free() + 1);
-        while too_large - fits > 8 {
-            let size = fits + (too_large - fits) / 2;
-            if can_allocate(size) {
-                fits = size;
+        // In the allocator's unit.
+        let (mut fits, mut too_large) = (0, HEAP.free() / UNIT_BYTES + 1);
+        while too_large - fits > 1 {
+            let units = fits + (too_large - fits) / 2;
+            if can_allocate(units * UNIT_BYTES) {
+                fits = units;
             } else {
-                too_large = size;
+                too_large = units;
             }
         }
         SEARCHING.store(false, Relaxed);
-        fits as u32
+        (fits * UNIT_BYTES) as u32
     })
 }
 

@@ -15,6 +15,9 @@
 
 extern crate alloc;
 
+// The time driver, which embassy-time and the logs' time stamps find by symbol name alone.
+use esp_rtos as _;
+
 pub mod allocation_trace;
 pub mod boot_memory;
 pub mod call_path;

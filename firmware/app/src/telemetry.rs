@@ -97,6 +97,7 @@ pub async fn task() -> ! {
     loop {
         match select(Timer::at(next), INTERVAL.wait()).await {
             Either::First(()) => {
+                stack::arm_guard();
                 send(DeviceBody::Memory(memory_sample()));
                 send(DeviceBody::Network(status::network_sample()));
                 let lost = log::take_lost();

@@ -11,6 +11,8 @@ use esp_hal::{
     timer::timg::{MwdtStage, MwdtStageAction, TimerGroup, Wdt},
 };
 
+use crate::stack;
+
 /// How long it waits before it bites.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is fed.
@@ -53,6 +55,7 @@ pub async fn task() -> ! {
             core::future::pending::<()>().await;
         }
         feed();
+        stack::arm_guard();
         Timer::after(INTERVAL).await;
     }
 }

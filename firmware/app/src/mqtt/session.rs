@@ -15,7 +15,7 @@ use portable_atomic::Ordering::Relaxed;
 use super::{End, Parts};
 use crate::{
     clock::DeviceClock,
-    network, reset_reason,
+    network, reset_reason, stack,
     status::{self, COMMANDS_RECEIVED, MESSAGES_PUBLISHED, MQTT_CONNECTED, SESSIONS_OPENED},
     telemetry,
 };
@@ -169,6 +169,7 @@ impl<'s, 'p> Session<'s, 'p> {
                 Either::First(Ok(0)) => return Err(End::Lost("the broker closed the connection")),
                 Either::First(Err(_)) => return Err(End::Lost("the connection was reset")),
                 Either::First(Ok(length)) => {
+                    stack::arm_guard();
                     let received_ms = now_ms();
                     let mut stream = &chunk[..length];
                     while let Some(packet) = reader
@@ -288,6 +289,7 @@ impl<'s, 'p> Session<'s, 'p> {
         #[cfg(feature = "test-hooks")]
         crate::faults::leak_at_command();
         let status = status::device_status();
+        stand_in::fill(self.parts.controller.points_mut(), received_ms);
         self.parts.message.clear();
         let handled = self
             .parts

@@ -6,7 +6,10 @@
 
 #![allow(unsafe_code)]
 
-use core::task::Context;
+use core::{
+    sync::atomic::{Ordering, fence},
+    task::Context,
+};
 
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
 use embassy_sync::waitqueue::AtomicWaker;
@@ -160,6 +163,8 @@ impl OpenEth {
             if status & BD_READY != 0 {
                 return None;
             }
+            // What the MAC wrote before it gave the buffer up is read after this.
+            fence(Ordering::Acquire);
             let length = (status >> BD_LENGTH_SHIFT) as usize;
             if status & BD_RX_ERRORS == 0 && (FCS_BYTES..=BUFFER_BYTES).contains(&length) {
                 return Some(length - FCS_BYTES);
@@ -286,6 +291,8 @@ impl embassy_net_driver::RxToken for RxToken<'_> {
 impl embassy_net_driver::TxToken for TxToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
         let result = f(&mut self.buffer[..length]);
+        // What was written is there before the MAC is told to send it.
+        fence(Ordering::Release);
         write(
             descriptor(*self.tx),
             (length as u32) << BD_LENGTH_SHIFT

@@ -9,13 +9,14 @@ use esp_radio::wifi::{
 };
 use firmware_wire::{Connection, DeviceBody, Wifi};
 
-use crate::telemetry;
+use crate::{heap, telemetry};
 
 /// Between two attempts to associate.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Starts the radio. Call once.
 pub(super) fn start(spawner: Spawner, radio: WIFI<'static>, access_point: &Wifi) -> Interface {
+    heap::add_radio_region();
     // The wire's lengths are those of IEEE 802.11, so the conversions can't fail.
     let ssid = access_point.ssid.as_str().try_into().expect("32 bytes");
     let authentication = if access_point.passphrase.is_empty() {

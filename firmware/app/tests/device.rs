@@ -1,0 +1,198 @@
+//! The firmware's modules on the chip itself: `cargo test` hands this to `hil runner`, one reset a test.
+//!
+//! Only what needs the chip is here; what can run on the host is tested there.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use firmware_app as _;
+
+/// Before each test: logs, and the painted stack.
+#[embedded_test::setup]
+fn setup() {
+    firmware_app::stack::paint();
+    let channels = firmware_app::rtt::init();
+    firmware_app::log::init(channels.log);
+}
+
+#[cfg(test)]
+#[embedded_test::tests(default_timeout = 10, executor = esp_rtos::embassy::Executor::new())]
+mod tests {
+    use alloc::{boxed::Box, vec, vec::Vec};
+    use core::hint::black_box;
+
+    use embassy_time::{Instant, Timer};
+    use esp_hal::{peripherals::Peripherals, timer::timg::TimerGroup};
+    use firmware_app::{boot_memory::BootMemory, call_path, heap, stack, storage::Storage};
+    use firmware_wire::{
+        Broker, DEVICE_FRAME_BYTES_MAX, DeviceBody, DeviceFrame, FrameDecoder, NetworkDriver,
+        Provision, TopicLevel, encode,
+    };
+
+    #[init]
+    fn init() -> Peripherals {
+        let peripherals = esp_hal::init(esp_hal::Config::default());
+        heap::init();
+        peripherals
+    }
+
+    #[test]
+    fn heap_balances() {
+        let before = heap::sample();
+        let blocks: Vec<Box<[u8]>> = (1..20).map(|n| vec![n; 100].into_boxed_slice()).collect();
+        let during = heap::sample();
+        defmt::assert!(during.free + 1_900 <= before.free);
+        defmt::assert!(during.allocations >= before.allocations + 20);
+        drop(black_box(blocks));
+        let after = heap::sample();
+        defmt::assert_eq!(after.free, before.free);
+        defmt::assert_eq!(
+            after.allocations - before.allocations,
+            after.frees - before.frees
+        );
+        defmt::assert!(after.free_min <= during.free);
+    }
+
+    #[test]
+    fn searching_the_largest_block_changes_nothing() {
+        let before = heap::sample();
+        defmt::assert_eq!(before.largest_free_block, before.free);
+        let hole = vec![0_u8; 1_000];
+        let wall = vec![0_u8; 1_000];
+        drop(black_box(hole));
+        let holed = heap::sample();
+        defmt::assert!(holed.largest_free_block < holed.free);
+        defmt::assert!(heap::sample() == holed);
+        drop(black_box(wall));
+        let after = heap::sample();
+        defmt::assert_eq!(after.largest_free_block, before.largest_free_block);
+    }
+
+    #[test]
+    fn a_refused_allocation_is_counted() {
+        let layout = core::alloc::Layout::from_size_align(1_000_000, 4).unwrap();
+        #[allow(unsafe_code)]
+        // Safety: the layout's size is not 0.
+        let block = unsafe { alloc::alloc::alloc(layout) };
+        defmt::assert!(block.is_null());
+        defmt::assert_eq!(heap::sample().failed, 1);
+    }
+
+    #[test]
+    #[should_panic]
+    fn too_large_a_vector_panics() {
+        black_box(vec![0_u8; 1_000_000]);
+    }
+
+    #[test]
+    async fn a_timer_runs(peripherals: Peripherals) {
+        let timers = TimerGroup::new(peripherals.TIMG0);
+        esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
+        let begin = Instant::now();
+        Timer::after_millis(50).await;
+        let elapsed = begin.elapsed().as_millis();
+        defmt::assert!((50..60).contains(&elapsed), "{=u64} ms", elapsed);
+    }
+
+    #[test]
+    fn the_stack_s_mark_falls_by_what_is_used() {
+        let before = stack::sample();
+        defmt::assert!(before.used_max < before.size / 2);
+        use_stack(before.used_max as usize + 8_192);
+        let after = stack::sample();
+        defmt::assert!(after.used_max >= before.used_max + 8_000);
+        defmt::assert_eq!(after.size, before.size);
+    }
+
+    /// Recurses until `bytes` of stack are used.
+    #[inline(never)]
+    fn use_stack(bytes: usize) -> u8 {
+        let frame = black_box([1_u8; 256]);
+        if bytes < 256 {
+            return frame[bytes];
+        }
+        use_stack(bytes - 256).wrapping_add(frame[bytes % 256])
+    }
+
+    #[test]
+    fn a_call_path_leads_outwards() {
+        let inner = path_of_a_callee();
+        defmt::assert!(inner.len() >= 2);
+        // Code in flash, and no address twice in a row.
+        defmt::assert!(inner.iter().all(|a| (0x4038_0000..0x4280_0000).contains(a)));
+        defmt::assert!(inner.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[inline(never)]
+    fn path_of_a_callee() -> heapless::Vec<u32, 8> {
+        let mut path = heapless::Vec::new();
+        call_path::capture(&mut path);
+        black_box(path)
+    }
+
+    #[test]
+    fn boot_memory_keeps_what_it_is_given_and_knows_garbage() {
+        let memory = BootMemory {
+            boot_count: 41,
+            panicked: true,
+            fault: 3,
+        };
+        memory.store();
+        defmt::assert!(BootMemory::load() == memory);
+        firmware_app::boot_memory::mark_panic();
+        defmt::assert!(BootMemory::load().panicked);
+        BootMemory::default().store();
+        defmt::assert!(BootMemory::load() == BootMemory::default());
+    }
+
+    #[test]
+    async fn storage_keeps_count_and_configuration(peripherals: Peripherals) {
+        let mut storage = Storage::open(peripherals.FLASH).unwrap();
+        let count = storage.boot_count().await;
+        storage.set_boot_count(count + 1).await.unwrap();
+        defmt::assert_eq!(storage.boot_count().await, count + 1);
+        storage.set_provision(&provision("first")).await.unwrap();
+        storage.set_provision(&provision("second")).await.unwrap();
+        defmt::assert!(storage.provision().await == Some(provision("second")));
+        storage.erase().await;
+        defmt::assert!(storage.provision().await.is_none());
+        defmt::assert_eq!(storage.boot_count().await, 0);
+    }
+
+    fn provision(device_id: &str) -> Provision {
+        Provision {
+            device_id: device_id.try_into().unwrap(),
+            network: NetworkDriver::Ethernet,
+            broker: Broker {
+                host: "10.0.2.2".try_into().unwrap(),
+                port: 1883,
+                keep_alive_s: 30,
+                credentials: None,
+            },
+            topic_levels: [const { TopicLevel::Skip }; 3],
+            telemetry_interval_s: 60,
+            retain_telemetry: false,
+            time_server: heapless::String::new(),
+        }
+    }
+
+    #[test]
+    fn frames_come_back_as_they_were() {
+        let frame = DeviceFrame {
+            boot: 7,
+            sequence: u32::MAX,
+            uptime_us: u64::MAX,
+            body: DeviceBody::Panic {
+                message: core::iter::repeat_n('x', 320).collect(),
+            },
+        };
+        let mut buffer = [0; DEVICE_FRAME_BYTES_MAX];
+        let bytes = encode(&frame, &mut buffer).unwrap();
+        let mut decoder = FrameDecoder::<DEVICE_FRAME_BYTES_MAX>::new();
+        let decoded = bytes
+            .iter()
+            .find_map(|byte| decoder.push::<DeviceFrame>(*byte));
+        defmt::assert!(decoded == Some(Ok(frame)));
+    }
+}
