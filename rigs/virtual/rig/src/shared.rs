@@ -23,7 +23,7 @@ pub(crate) type Callback = Box<dyn FnOnce() + Send>;
 /// Two scans of one batch are never further apart than this, unless their thread lost its processor.
 const LULL: Duration = Duration::from_micros(3);
 /// Probes that never rest must not stop the chip for good.
-const LINGER_MAX: Duration = Duration::from_millis(5);
+const LINGER_MAX: Duration = Duration::from_micros(250);
 
 /// The rig was dropped or its thread has ended.
 #[derive(Clone, Copy, Debug)]

@@ -22,8 +22,8 @@ use crate::machine::Machine;
 use crate::pace::{Activity, Now, Step};
 use crate::shared::Shared;
 
-/// About 25 us of wall time on a busy chip.
-const SLICE_INSTRUCTIONS: u64 = 10_000;
+/// About 50 us of wall time on a busy chip.
+const SLICE_INSTRUCTIONS: u64 = 20_000;
 /// Wall time between two looks at the host's sockets while the chip is busy.
 const SOCKETS_EVERY: Duration = Duration::from_micros(200);
 /// A gateway that always wants to be called at once gets this much chip time in between.

@@ -7,6 +7,7 @@ mod black_magic;
 mod clock;
 mod debug;
 mod flash;
+mod network;
 mod power;
 mod probes;
 mod rtt;
