@@ -20,7 +20,10 @@ pub trait TestBench: Any + Send + Sync {
     fn clock(&self) -> Arc<dyn Clock>;
 
     /// What the bench sees from now on. Asked for once, before anything else.
-    fn occurrences(&self) -> mpsc::UnboundedReceiver<Occurrence>;
+    fn occurrences(&self) -> Box<dyn Occurrences>;
+
+    /// Resets the device, so that it boots from its beginning. The error is in words.
+    fn restart(&self) -> BoxFuture<'_, Result<(), String>>;
 
     /// Why the rig does not offer `need`, or `None` if it does.
     fn unmet(&self, need: &str) -> Option<String>;
@@ -34,8 +37,28 @@ pub trait TestBench: Any + Send + Sync {
         Box::pin(async {})
     }
 
-    /// Lets go of the rig. Everything is safe and free afterwards.
-    fn close(&self) -> BoxFuture<'_, ()>;
+    /// Lets go of the rig. Everything is safe and free afterwards. The runner has no other hold on
+    /// the bench at this time.
+    fn close(self: Arc<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// What a bench sees, one by one.
+pub trait Occurrences: Send {
+    /// The next; `None` when the bench has stopped. Dropping the future loses nothing.
+    fn next(&mut self) -> BoxFuture<'_, Option<Seen>>;
+
+    /// The next, if it is there already.
+    fn try_next(&mut self) -> Option<Seen>;
+}
+
+impl Occurrences for mpsc::UnboundedReceiver<Seen> {
+    fn next(&mut self) -> BoxFuture<'_, Option<Seen>> {
+        Box::pin(self.recv())
+    }
+
+    fn try_next(&mut self) -> Option<Seen> {
+        self.try_recv().ok()
+    }
 }
 
 /// Bench time: on a real rig the wall's, on a virtual rig the chip's.
@@ -43,8 +66,14 @@ pub trait Clock: Send + Sync {
     /// Since the bench was opened; never goes back.
     fn now(&self) -> Duration;
 
-    /// Ends when bench time has reached `at`.
+    /// Ends when bench time has reached `at`. Simulated time may pass as fast as it can meanwhile.
     fn sleep_until(&self, at: Duration) -> BoxFuture<'static, ()>;
+
+    /// As [`Clock::sleep_until`], but a mere guard: time passes no faster for it, and it may end
+    /// somewhat late.
+    fn guard_until(&self, at: Duration) -> BoxFuture<'static, ()> {
+        self.sleep_until(at)
+    }
 }
 
 impl dyn Clock {
@@ -86,13 +115,32 @@ pub struct Recovered {
     pub detail: String,
 }
 
+/// What a bench saw, and when.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Bench time; when it reaches the runner, if the bench does not say.
+    pub bench_time: Option<Duration>,
+    /// Device uptime, µs, where the device said it.
+    pub device_us: Option<u64>,
+    /// What.
+    pub occurrence: Occurrence,
+}
+
+impl From<Occurrence> for Seen {
+    fn from(occurrence: Occurrence) -> Self {
+        Seen {
+            bench_time: None,
+            device_us: None,
+            occurrence,
+        }
+    }
+}
+
 /// What a bench sees.
 #[derive(Clone, Debug)]
 pub enum Occurrence {
     /// The device logged a line.
     Log {
-        /// Device uptime, µs.
-        device_us: Option<u64>,
         /// How bad.
         level: LogLevel,
         /// Module.
@@ -103,16 +151,9 @@ pub enum Occurrence {
         text: String,
     },
     /// Memory telemetry.
-    Memory {
-        /// Device uptime, µs.
-        device_us: Option<u64>,
-        /// The sample.
-        memory: MemoryReport,
-    },
+    Memory(MemoryReport),
     /// Other telemetry.
     Device {
-        /// Device uptime, µs.
-        device_us: Option<u64>,
         /// Which report.
         report: String,
         /// Its content.
@@ -148,6 +189,8 @@ pub enum Occurrence {
         /// Which, in words.
         fault: String,
     },
+    /// The bench helped itself, or tried to.
+    Recovered(Recovered),
     /// Something worth a line.
     Note {
         /// The line.

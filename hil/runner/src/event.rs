@@ -292,6 +292,8 @@ pub enum CrashKind {
     Halt,
     /// The device no longer says anything.
     Silence,
+    /// What is in the flash can't be started.
+    BootFailed,
 }
 
 impl CrashKind {
@@ -307,6 +309,7 @@ impl CrashKind {
             CrashKind::BrownOut => "brown-out",
             CrashKind::Halt => "halt",
             CrashKind::Silence => "silence",
+            CrashKind::BootFailed => "boot failed",
         }
     }
 }

@@ -25,8 +25,9 @@ extern crate self as hil_runner;
 mod bench;
 mod context;
 mod dispatcher;
-mod event;
+pub mod event;
 mod journal;
+mod open_rig;
 mod outcome;
 mod plan;
 mod product;
@@ -36,7 +37,7 @@ mod summary;
 mod testing;
 mod verdict;
 
-pub use bench::{BoxFuture, Clock, Occurrence, Recovered, TestBench, Timeout};
+pub use bench::{BoxFuture, Clock, Occurrence, Occurrences, Recovered, Seen, TestBench, Timeout};
 pub use context::{Context, Emitter, ResetsAllowed, Step};
 pub use dispatcher::{Cancel, RunSettings, run};
 pub use event::{

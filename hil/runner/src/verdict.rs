@@ -188,7 +188,10 @@ pub fn judge(ending: Ending, evidence: Evidence, reads_telemetry: bool) -> Judge
 fn worst(crashes: Vec<CrashReport>) -> Option<CrashReport> {
     crashes.into_iter().min_by_key(|crash| {
         let cause = match crash.crash {
-            CrashKind::Panic | CrashKind::Exception | CrashKind::StackOverflow => 0,
+            CrashKind::Panic
+            | CrashKind::Exception
+            | CrashKind::StackOverflow
+            | CrashKind::BootFailed => 0,
             CrashKind::Watchdog | CrashKind::Lockup | CrashKind::BrownOut | CrashKind::Halt => 1,
             CrashKind::UnexpectedReset => 2,
             CrashKind::Silence => 3,

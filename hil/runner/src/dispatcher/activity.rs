@@ -9,9 +9,9 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::names::in_words;
-use crate::bench::{BoxFuture, Occurrence, Recovered};
+use crate::bench::{BoxFuture, Clock, Recovered, Seen};
 use crate::context::Emission;
-use crate::event::UnitKey;
+use crate::event::{CrashReport, UnitKey};
 use crate::outcome::Outcome;
 use crate::product::{PrepareError, State};
 use crate::scenario::Scenario;
@@ -22,7 +22,7 @@ const ABORT_WALL: Duration = Duration::from_secs(2);
 
 /// What the dispatcher reacts to.
 pub(super) enum Input {
-    Occurred(Occurrence),
+    Occurred(Seen),
     BenchGone,
     Emitted(Emission),
     UnitReturned(Result<Outcome, JoinError>),
@@ -104,6 +104,15 @@ impl Activity {
 }
 
 impl Watched {
+    /// Keeps the evidence. After the first of it, there is time for the rest, but no more.
+    pub(super) fn crashed(&mut self, crash: CrashReport, now: Duration, clock: &dyn Clock) {
+        if self.evidence.crashes.is_empty() {
+            let end = self.started + self.limit;
+            self.time_up = clock.guard_until((now + self.crash_grace).min(end));
+        }
+        self.evidence.crashes.push(crash);
+    }
+
     async fn limits(&mut self) -> Input {
         let time_up: Pin<&mut _> = self.time_up.as_mut();
         tokio::select! {

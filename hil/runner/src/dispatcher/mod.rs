@@ -29,7 +29,7 @@ use activity::{Activity, Input, Watched, abort, sleep_until};
 use names::{doubled_ids, in_words, key_of, panic_message, unit_seed};
 pub use settings::{Cancel, RunSettings};
 
-use crate::bench::{Clock, Occurrence, Recovered, TestBench};
+use crate::bench::{Clock, Occurrence, Occurrences, Recovered, Seen, TestBench};
 use crate::context::{Context, Emission, Emitter};
 use crate::event::{CrashKind, CrashReport, Failure, UnitKey, What};
 use crate::journal::Journal;
@@ -48,6 +48,8 @@ const PREPARE_NAME: &str = "device_gets_ready";
 const CRASH_GRACE: Duration = Duration::from_secs(2);
 /// As [`CRASH_GRACE`], while the device is made ready: it may come up at the next boot.
 const PREPARE_CRASH_GRACE: Duration = Duration::from_secs(10);
+/// What the bench may need after the scenario's last word, bench time.
+const SETTLE_ALLOWED: Duration = Duration::from_secs(1);
 /// Wall time for each step of the end of the run.
 const CLOSE_WALL: Duration = Duration::from_secs(10);
 /// Wall time for the bench's own recovery; each of its measures has a shorter limit of its own.
@@ -118,7 +120,7 @@ struct Dispatcher<P> {
     journal: Journal,
     queue: VecDeque<(&'static Scenario, u32)>,
     doubled_ids: Vec<&'static str>,
-    occurrences: mpsc::UnboundedReceiver<Occurrence>,
+    occurrences: Box<dyn Occurrences>,
     emissions_in: mpsc::UnboundedSender<Emission>,
     emissions: mpsc::UnboundedReceiver<Emission>,
     deadline: Option<Instant>,
@@ -241,7 +243,11 @@ impl<P: Product> Dispatcher<P> {
         let task = tokio::spawn(async move {
             match before {
                 Some(state) => product.recover(&state, &mut setup).await,
-                None => product.prepare(&mut setup).await,
+                None => {
+                    let restarted = setup.bench.restart().await;
+                    restarted.map_err(|reason| PrepareError::Infra { reason })?;
+                    product.prepare(&mut setup).await
+                }
             }
         });
         self.activity = Activity::Preparing { task, watch };
@@ -264,7 +270,7 @@ impl<P: Product> Dispatcher<P> {
             key,
             started,
             limit,
-            time_up: self.clock.sleep_until(started + limit),
+            time_up: self.clock.guard_until(started + limit),
             backstop: Instant::now() + backstop_limit,
             backstop_limit,
             crash_grace,
@@ -286,7 +292,7 @@ impl<P: Product> Dispatcher<P> {
         tokio::select! {
             biased;
             Some(emission) = self.emissions.recv() => Input::Emitted(emission),
-            occurrence = self.occurrences.recv() => occurrence.map_or(Input::BenchGone, Input::Occurred),
+            occurrence = self.occurrences.next() => occurrence.map_or(Input::BenchGone, Input::Occurred),
             reason = cancelled => Input::CancelRequested(reason),
             input = activity.next() => input,
             () = sleep_until(deadline) => Input::DeadlineUp,
@@ -296,17 +302,16 @@ impl<P: Product> Dispatcher<P> {
     async fn handle(&mut self, input: Input) {
         match input {
             Input::Emitted(emission) => self.record_emission(emission),
-            Input::Occurred(Occurrence::Trouble { reason }) => {
-                self.record(
-                    self.current_key(),
-                    What::Trouble {
-                        reason: reason.clone(),
-                    },
-                );
-                self.bench_is_troubled = true;
-                self.end_activity(Ending::BenchFailed(reason)).await;
+            Input::Occurred(seen) => {
+                let trouble = match &seen.occurrence {
+                    Occurrence::Trouble { reason } => Some(reason.clone()),
+                    _ => None,
+                };
+                self.occurred(seen);
+                if let Some(reason) = trouble {
+                    self.end_activity(Ending::BenchFailed(reason)).await;
+                }
             }
-            Input::Occurred(occurrence) => self.occurred(occurrence),
             Input::BenchGone => {
                 let reason = "the bench stopped by itself".to_owned();
                 self.stopping = true;
@@ -385,96 +390,89 @@ impl<P: Product> Dispatcher<P> {
     }
 
     /// Something the bench saw: into the stream, and into the evidence if it is any.
-    fn occurred(&mut self, occurrence: Occurrence) {
+    fn occurred(&mut self, seen: Seen) {
+        let Seen {
+            bench_time,
+            device_us,
+            occurrence,
+        } = seen;
         let key = self.current_key();
+        let now = self.clock.now();
         let reads_telemetry =
             matches!(&self.activity, Activity::Running { scenario, .. } if scenario.telemetry);
-        let grace_until = self.clock.clone();
-        let watched = self.activity.watched_mut();
+        let mut watched = self.activity.watched_mut();
         let allowed = watched
             .as_ref()
             .is_some_and(|watch| watch.resets_allowed.load(Ordering::SeqCst) > 0);
-        let (device_us, what, crash) = match occurrence {
+        let what = match occurrence {
             Occurrence::Log {
-                device_us,
                 level,
                 module,
                 at,
                 text,
-            } => (
-                device_us,
-                What::Log {
-                    level,
-                    module,
-                    at,
-                    text,
-                },
-                None,
-            ),
-            Occurrence::Memory { device_us, memory } => (device_us, What::Memory(memory), None),
-            Occurrence::Device {
-                device_us,
-                report,
-                data,
-            } => (device_us, What::Device { report, data }, None),
-            Occurrence::Booted { boot, reason } => (None, What::Booted { boot, reason }, None),
+            } => What::Log {
+                level,
+                module,
+                at,
+                text,
+            },
+            Occurrence::Memory(memory) => What::Memory(memory),
+            Occurrence::Device { report, data } => What::Device { report, data },
+            Occurrence::Booted { boot, reason } => What::Booted { boot, reason },
             Occurrence::Reset { cause, expected } => {
                 let expected = expected || allowed;
-                let crash = (!expected).then(|| CrashReport {
-                    crash: CrashKind::UnexpectedReset,
-                    message: cause.clone(),
-                    backtrace: Vec::new(),
-                });
-                (None, What::Reset { cause, expected }, crash)
+                if let (false, Some(watch)) = (expected, &mut watched) {
+                    let message = cause.clone();
+                    let crash = CrashReport {
+                        crash: CrashKind::UnexpectedReset,
+                        message,
+                        backtrace: Vec::new(),
+                    };
+                    watch.crashed(crash, now, self.clock.as_ref());
+                }
+                What::Reset { cause, expected }
             }
-            Occurrence::Crashed(report) => (
-                None,
-                What::Crashed(report.clone()),
-                (!allowed).then_some(report),
-            ),
+            Occurrence::Crashed(crash) => {
+                if let (false, Some(watch)) = (allowed, &mut watched) {
+                    watch.crashed(crash.clone(), now, self.clock.as_ref());
+                }
+                What::Crashed(crash)
+            }
             Occurrence::Lost {
                 channel,
                 count,
                 detail,
-            } => (
-                None,
-                What::Lost {
-                    channel,
-                    count,
-                    detail,
-                },
-                None,
-            ),
-            Occurrence::Fault { fault } => (None, What::Fault { fault }, None),
-            Occurrence::Note { text } => (None, What::Note { text }, None),
-            Occurrence::Trouble { reason } => (None, What::Trouble { reason }, None),
-        };
-        if let Some(watch) = watched {
-            if let (
-                What::Lost {
-                    channel,
-                    count,
-                    detail,
-                },
-                true,
-            ) = (&what, reads_telemetry)
-            {
-                watch
-                    .evidence
-                    .losses
-                    .push(format!("{count} on `{channel}` ({detail})"));
-            }
-            if let Some(crash) = crash {
-                if watch.evidence.crashes.is_empty() {
-                    let end = watch.started + watch.limit;
-                    let grace = (grace_until.now() + watch.crash_grace).min(end);
-                    watch.time_up = grace_until.sleep_until(grace);
+            } => {
+                if let (true, Some(watch)) = (reads_telemetry, &mut watched) {
+                    watch
+                        .evidence
+                        .losses
+                        .push(format!("{count} on `{channel}` ({detail})"));
                 }
-                watch.evidence.crashes.push(crash);
+                What::Lost {
+                    channel,
+                    count,
+                    detail,
+                }
             }
-        }
+            Occurrence::Fault { fault } => What::Fault { fault },
+            Occurrence::Recovered(Recovered {
+                measure,
+                helped,
+                detail,
+            }) => What::Recovery {
+                measure,
+                helped,
+                detail,
+            },
+            Occurrence::Note { text } => What::Note { text },
+            Occurrence::Trouble { reason } => {
+                self.bench_is_troubled = true;
+                What::Trouble { reason }
+            }
+        };
         self.journal
-            .record_at(self.clock.now(), device_us, key, what);
+            .record_at(bench_time.unwrap_or(now), device_us, key, what);
     }
 
     /// Takes in everything that was said before the end of a task.
@@ -482,11 +480,8 @@ impl<P: Product> Dispatcher<P> {
         while let Ok(emission) = self.emissions.try_recv() {
             self.record_emission(emission);
         }
-        while let Ok(occurrence) = self.occurrences.try_recv() {
-            if matches!(occurrence, Occurrence::Trouble { .. }) {
-                self.bench_is_troubled = true;
-            }
-            self.occurred(occurrence);
+        while let Some(seen) = self.occurrences.try_next() {
+            self.occurred(seen);
         }
     }
 
@@ -565,6 +560,13 @@ impl<P: Product> Dispatcher<P> {
             return;
         };
         let took = self.clock.now().saturating_sub(watch.started);
+        // The guard of a simulated bench may come late; the limit holds all the same.
+        let ending = match ending {
+            Ending::Returned(Ok(())) if took > watch.limit + SETTLE_ALLOWED => Ending::TimedOut {
+                limit: in_words(watch.limit),
+            },
+            ending => ending,
+        };
         let timed_out = matches!(ending, Ending::TimedOut { .. } | Ending::Stuck { .. });
         let judgement = judge(ending, watch.evidence, scenario.telemetry);
         let attempt = watch.key.attempt;
@@ -770,20 +772,28 @@ impl<P: Product> Dispatcher<P> {
             );
             self.record(None, What::Trouble { reason });
         }
-        if tokio::time::timeout(CLOSE_WALL, self.bench.close())
-            .await
-            .is_err()
-        {
-            let reason = format!("the bench did not close within {}", in_words(CLOSE_WALL));
-            self.record(None, What::Trouble { reason });
-        }
         self.drain();
-        if let Some(reason) = self.journal.error().map(str::to_owned) {
-            self.journal.abort(Abort {
+        let now = self.clock.now();
+        let closing = Arc::clone(&self.bench).close();
+        // The last hold on the bench but the closing itself.
+        let Dispatcher {
+            mut journal,
+            bench,
+            occurrences,
+            clock,
+            ..
+        } = self;
+        drop((bench, occurrences, clock));
+        if tokio::time::timeout(CLOSE_WALL, closing).await.is_err() {
+            let reason = format!("the bench did not close within {}", in_words(CLOSE_WALL));
+            journal.record_at(now, None, None, What::Trouble { reason });
+        }
+        if let Some(reason) = journal.error().map(str::to_owned) {
+            journal.abort(Abort {
                 exit: ExitCode::Infra,
                 reason,
             });
         }
-        self.journal.finish(self.clock.now())
+        journal.finish(now)
     }
 }

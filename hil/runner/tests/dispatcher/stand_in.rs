@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hil_runner::{
-    BoxFuture, Clock, CrashKind, CrashReport, Event, Failure, Occurrence, PrepareError, Product,
-    RecordError, Recovered, Setup, Sink, State, TestBench, What,
+    BoxFuture, Clock, CrashKind, CrashReport, Event, Failure, Occurrence, Occurrences,
+    PrepareError, Product, RecordError, Recovered, Seen, Setup, Sink, State, TestBench, What,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -34,8 +34,8 @@ impl Clock for StandInClock {
 /// A bench that sees what a test makes it see.
 pub(crate) struct StandInBench {
     clock: Arc<StandInClock>,
-    sender: Mutex<Option<mpsc::UnboundedSender<Occurrence>>>,
-    receiver: Mutex<Option<mpsc::UnboundedReceiver<Occurrence>>>,
+    sender: Mutex<Option<mpsc::UnboundedSender<Seen>>>,
+    receiver: Mutex<Option<mpsc::UnboundedReceiver<Seen>>>,
     /// Whether recovery helps.
     pub(crate) recovers: AtomicBool,
     /// Whether the rig was let go of.
@@ -62,7 +62,7 @@ impl StandInBench {
 
     pub(crate) fn sees(&self, occurrence: Occurrence) {
         if let Some(sender) = self.sender.lock().unwrap().as_ref() {
-            sender.send(occurrence).unwrap();
+            sender.send(occurrence.into()).unwrap();
         }
     }
 
@@ -98,12 +98,18 @@ impl TestBench for StandInBench {
         self.clock.clone()
     }
 
-    fn occurrences(&self) -> mpsc::UnboundedReceiver<Occurrence> {
-        self.receiver
-            .lock()
-            .unwrap()
-            .take()
-            .expect("asked for once")
+    fn occurrences(&self) -> Box<dyn Occurrences> {
+        Box::new(
+            self.receiver
+                .lock()
+                .unwrap()
+                .take()
+                .expect("asked for once"),
+        )
+    }
+
+    fn restart(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn unmet(&self, need: &str) -> Option<String> {
@@ -128,7 +134,7 @@ impl TestBench for StandInBench {
         Box::pin(async {})
     }
 
-    fn close(&self) -> BoxFuture<'_, ()> {
+    fn close(self: Arc<Self>) -> BoxFuture<'static, ()> {
         self.closed.store(true, Ordering::SeqCst);
         Box::pin(async {})
     }
