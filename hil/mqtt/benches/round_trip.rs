@@ -1,7 +1,7 @@
 //! Round trip through the embedded broker beside a raw TCP echo, with a payload the size of a full
 //! telemetry message. Shows what broker and client add to what the machine costs anyway.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use hil_mqtt::{Broker, Client, ConnectOptions, EmbeddedSettings, Qos};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -75,5 +75,8 @@ async fn echo() -> TcpStream {
     stream
 }
 
-criterion_group!(benches, round_trip);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    round_trip(&mut criterion);
+    criterion.final_summary();
+}

@@ -142,8 +142,10 @@ impl Broker {
             shutdown,
             task: Some(task),
         };
-        let is_ready = tokio::time::timeout(PATIENCE, ready.wait_for(|ready| *ready)).await;
-        if !matches!(is_ready, Ok(Ok(_))) {
+        // The guard that `wait_for` gives is not kept: it can't go from thread to thread.
+        let is_ready = async { ready.wait_for(|ready| *ready).await.is_ok() };
+        let is_ready = tokio::time::timeout(PATIENCE, is_ready).await;
+        if !matches!(is_ready, Ok(true)) {
             let reason = running.finish().await.err();
             return Err(BrokerError::Start {
                 reason: reason.map_or("it is never ready".to_owned(), |error| error.to_string()),
