@@ -114,14 +114,13 @@ impl Device {
     /// `limit` of bench time; [`BenchError::WireVersion`].
     pub async fn wait_boot(&self, limit: Duration) -> Result<Hello, BenchError> {
         let mut hellos = self.shared.hello.subscribe();
-        let hello = self
-            .shared
-            .clock
-            .timeout(limit, hellos.wait_for(Option::is_some))
-            .await;
-        match hello {
-            Ok(Ok(hello)) => check_version(hello.clone().ok_or(BenchError::Closed)?),
-            Ok(Err(_)) => Err(BenchError::Closed),
+        // The guard that `wait_for` gives is not kept: it can't go from thread to thread.
+        let hello = async {
+            let hello = hellos.wait_for(Option::is_some).await.ok()?;
+            hello.clone()
+        };
+        match self.shared.clock.timeout(limit, hello).await {
+            Ok(hello) => check_version(hello.ok_or(BenchError::Closed)?),
             Err(_) => Err(BenchError::NoBoot {
                 within: limit,
                 place: self.place().await,

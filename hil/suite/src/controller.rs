@@ -1,0 +1,277 @@
+//! The device at work, as scenarios see it: asked over MQTT, listened to on MQTT and RTT.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
+use hil_bench::{Clock, Device};
+use hil_mqtt::{Broker, Client, Message, Qos, Subscription};
+use hil_rig::Limits;
+use hil_runner::{Context, ResultExt as _, ScenarioError};
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+
+use crate::contract::requests;
+use crate::contract::response::{self, Response};
+
+/// How long a command may take to be answered; the SLA is judged elsewhere, this is for the lost.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a retained message may take to be delivered.
+const RETAINED_WITHIN: Duration = Duration::from_secs(5);
+/// How long the device may take to the broker: its back-off included.
+pub(crate) const CONNECTED_WITHIN: Duration = Duration::from_secs(40);
+
+/// The device at work. Made by [`crate::TemperatureController`].
+pub struct Controller {
+    pub(crate) device: Device,
+    pub(crate) clock: Clock,
+    pub(crate) client: Client,
+    /// Of `command/response`; locked while a request is under way.
+    pub(crate) responses: Mutex<Subscription>,
+    /// The embedded broker, which lives as long as this, or the external one.
+    pub(crate) broker: Broker,
+    /// What the device was given.
+    pub(crate) provision: Provision,
+    pub(crate) base_topic: String,
+    pub(crate) listen: Ipv4Addr,
+    pub(crate) limits: Limits,
+}
+
+/// A message with the bench's clocks.
+pub(crate) struct Received {
+    pub(crate) payload: Vec<u8>,
+    /// Bench time on arrival.
+    pub(crate) bench_time: Duration,
+    /// Bench time on arrival, as a date.
+    pub(crate) wall_time: OffsetDateTime,
+}
+
+/// A retained message.
+pub(crate) struct Retained {
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Retained {
+    /// The payload as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.payload).into_owned()
+    }
+}
+
+impl Controller {
+    /// The device id it was given.
+    pub(crate) fn device_id(&self) -> &str {
+        &self.provision.device_id
+    }
+
+    /// The telemetry interval it was given.
+    pub(crate) fn telemetry_interval(&self) -> Duration {
+        Duration::from_secs(u64::from(self.provision.telemetry_interval_s))
+    }
+
+    /// The rig's limits.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The host's address that the device can reach.
+    pub(crate) fn listen_address(&self) -> Ipv4Addr {
+        self.listen
+    }
+
+    /// What the device said at this boot.
+    pub(crate) fn hello(&self) -> Result<Hello, ScenarioError> {
+        self.device.hello().ok_or_else(|| {
+            ScenarioError::failure("a device that has booted", "no hello since the last reset")
+        })
+    }
+
+    fn topic(&self, name: &str) -> String {
+        format!("{}/{name}", self.base_topic)
+    }
+
+    /// Sends `payload` as a request and returns the next response, whatever its `cmd_id`.
+    pub(crate) async fn request(&self, payload: &[u8]) -> Result<Response, ScenarioError> {
+        let mut responses = self.responses.lock().await;
+        // A late answer to an earlier request is not the answer to this one.
+        while responses.try_recv().is_some() {}
+        // The round trip goes through host sockets: hold chip time to wall time meanwhile.
+        let _in_flight = self.clock.in_flight();
+        self.client
+            .publish(
+                &self.topic("command/request"),
+                payload.to_vec(),
+                Qos::AtLeastOnce,
+                false,
+            )
+            .await
+            .infra("publish a request")?;
+        let message = self
+            .clock
+            .timeout(ANSWER_WITHIN, responses.recv())
+            .await
+            .failure("a response")?
+            .ok_or_else(client_gone)?;
+        response::parse(&message.payload).map_err(|violations| {
+            ScenarioError::failure("a response that keeps its schema", violations.join("; "))
+        })
+    }
+
+    /// Sends a command; its response must be a success with the command's own `cmd_id`.
+    pub(crate) async fn command(
+        &self,
+        command: &str,
+        parameters: &str,
+    ) -> Result<Response, ScenarioError> {
+        let cmd_id = format!("{command}-{}", self.clock.now().as_micros());
+        let response = self
+            .request(&requests::request(&cmd_id, command, parameters))
+            .await?;
+        if response.succeeded && response.cmd_id == cmd_id {
+            return Ok(response);
+        }
+        let message = response.message.as_deref().unwrap_or("no message");
+        Err(ScenarioError::failure(
+            format_args!("success for `{command}` with cmd_id `{cmd_id}`"),
+            format_args!(
+                "success {}, cmd_id `{}`, {message}",
+                response.succeeded, response.cmd_id
+            ),
+        ))
+    }
+
+    /// The message retained below `name`.
+    pub(crate) async fn retained(&self, name: &str) -> Result<Retained, ScenarioError> {
+        let mut subscription = self.subscribe(name).await?;
+        let _in_flight = self.clock.in_flight();
+        let message = self
+            .clock
+            .timeout(RETAINED_WITHIN, subscription.recv())
+            .await
+            .failure(format_args!("a retained message on `{name}`"))?
+            .ok_or_else(client_gone)?;
+        if !message.retain {
+            return Err(ScenarioError::failure(
+                format_args!("a retained message on `{name}`"),
+                "a message without the retain flag",
+            ));
+        }
+        Ok(Retained {
+            payload: message.payload.to_vec(),
+        })
+    }
+
+    async fn subscribe(&self, name: &str) -> Result<Subscription, ScenarioError> {
+        self.client
+            .subscribe(&self.topic(name), Qos::AtLeastOnce)
+            .await
+            .infra(format_args!("subscribe to `{name}`"))
+    }
+
+    /// The next `count` temperature messages, none of which was retained.
+    pub(crate) async fn telemetry_messages(
+        &self,
+        count: usize,
+    ) -> Result<Vec<Received>, ScenarioError> {
+        let mut subscription = self.subscribe("telemetry/temperature").await?;
+        let limit = self.telemetry_interval() * 2 + Duration::from_secs(5);
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            let message: Message = self
+                .clock
+                .timeout(limit, subscription.recv())
+                .await
+                .failure("a temperature message within two intervals")?
+                .ok_or_else(client_gone)?;
+            if !message.retain {
+                messages.push(Received {
+                    payload: message.payload.to_vec(),
+                    bench_time: self.clock.now(),
+                    wall_time: self.clock.wall_time(),
+                });
+            }
+        }
+        Ok(messages)
+    }
+
+    /// The next memory sample.
+    pub(crate) async fn next_memory(&self) -> Result<MemorySample, ScenarioError> {
+        self.clock
+            .timeout(Duration::from_secs(10), self.device.next_memory())
+            .await
+            .failure("a memory sample")?
+            .infra("wait for memory telemetry")
+    }
+
+    /// A memory sample taken when the device has had time to finish what it was doing.
+    pub(crate) async fn settled_memory(&self) -> Result<MemorySample, ScenarioError> {
+        self.clock.sleep(Duration::from_millis(500)).await;
+        self.next_memory().await?;
+        self.next_memory().await
+    }
+
+    /// Sends a control frame that must not be refused.
+    pub(crate) async fn control(&self, body: ControlBody) -> Result<(), ScenarioError> {
+        let outcome = self
+            .device
+            .control(body)
+            .await
+            .infra("send a control frame")?;
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Refused(reason) => Err(ScenarioError::failure(
+                "a control frame accepted",
+                format_args!("refused: {reason:?}"),
+            )),
+        }
+    }
+
+    /// Sends the device to another port of the broker's host.
+    pub(crate) async fn send_to_broker(&self, port: u16) -> Result<(), ScenarioError> {
+        let mut elsewhere = self.provision.clone();
+        elsewhere.broker.port = port;
+        self.control(ControlBody::Provision(elsewhere)).await
+    }
+
+    /// Sends the device back and waits until it is connected and listening.
+    pub(crate) async fn send_to_its_broker(&self) -> Result<(), ScenarioError> {
+        self.control(ControlBody::Provision(self.provision.clone()))
+            .await?;
+        self.clock
+            .timeout(CONNECTED_WITHIN, self.device.wait_connected())
+            .await
+            .failure("the device back on its broker")?
+            .infra("wait for the device's session")
+    }
+
+    /// Waits until the device says that a broker refused it.
+    pub(crate) async fn wait_refused(&self, limit: Duration) -> Result<Connection, ScenarioError> {
+        let mut states = self.device.connection();
+        let refused = states.wait_for(|state| matches!(state, Some(Connection::Refused { .. })));
+        let state = self
+            .clock
+            .timeout(limit, refused)
+            .await
+            .failure("the device to say that the broker refused it")?
+            .infra("watch the device's connection")?
+            .clone();
+        state.ok_or_else(|| ScenarioError::failure("a refused connection", "none"))
+    }
+}
+
+/// Goes on if a member of a message is `expected`.
+#[track_caller]
+pub(crate) fn expect_json(
+    context: &Context,
+    what: &str,
+    expected: impl Into<serde_json::Value>,
+    observed: &serde_json::Value,
+) -> Result<(), ScenarioError> {
+    context.expect_equal(what, &expected.into(), observed)
+}
+
+fn client_gone() -> ScenarioError {
+    ScenarioError::Infra {
+        reason: "the host's MQTT client has lost its connection".to_owned(),
+    }
+}

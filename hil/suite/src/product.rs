@@ -1,0 +1,266 @@
+//! Gets the temperature controller ready for its scenarios: broker, client, provisioning, session.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firmware_wire::{ControlBody, Hello, ResetReason};
+use hil_bench::{Bench, BenchError, Device};
+use hil_mqtt::{
+    Broker, BrokerError, Client, ConnectOptions, EmbeddedSettings, Observed, Observer, Qos,
+};
+use hil_rig::{BrokerEndpoint, ResolvedRig};
+use hil_runner::event::What;
+use hil_runner::{Emitter, PrepareError, Product, ScenarioError, Setup, State};
+use tokio::sync::Mutex;
+
+use crate::controller::{CONNECTED_WITHIN, Controller};
+
+/// How long the device may take from reset to hello.
+const BOOT_WITHIN: Duration = Duration::from_secs(10);
+
+/// The temperature controller on one rig.
+pub struct TemperatureController {
+    rig: ResolvedRig,
+}
+
+impl TemperatureController {
+    /// The controller as the rig describes it.
+    #[must_use]
+    pub fn new(rig: ResolvedRig) -> Self {
+        Self { rig }
+    }
+
+    async fn start(&self, setup: &mut Setup) -> Result<State, PrepareError> {
+        let bench = bench(setup)?;
+        let (device, clock) = (bench.device().clone(), bench.clock().clone());
+        let broker = self.start_broker().await?;
+        let port = broker.port();
+        setup
+            .emit
+            .note(format_args!("broker at {}", broker.address()));
+        let client = self.connect(&broker, setup).await?;
+        let base_topic = self.rig.rig.device.base_topic();
+        let responses = client
+            .subscribe(&format!("{base_topic}/command/response"), Qos::AtLeastOnce)
+            .await
+            .map_err(infra)?;
+        let controller = Controller {
+            provision: hil_bench::provision(&self.rig, port).map_err(blame)?,
+            responses: Mutex::new(responses),
+            broker,
+            listen: self.listen_address(),
+            limits: self.rig.rig.limits,
+            device,
+            clock,
+            client,
+            base_topic,
+        };
+        boot(&controller, bench, &setup.emit).await?;
+        Ok(Arc::new(controller))
+    }
+
+    /// Where things on the host listen that the device is to reach.
+    fn listen_address(&self) -> Ipv4Addr {
+        match &self.rig.rig.broker.endpoint {
+            BrokerEndpoint::Embedded { listen, .. } => *listen,
+            BrokerEndpoint::External { .. } => Ipv4Addr::UNSPECIFIED,
+        }
+    }
+
+    async fn start_broker(&self) -> Result<Broker, PrepareError> {
+        let broker = match &self.rig.rig.broker.endpoint {
+            BrokerEndpoint::Embedded { port, listen } => {
+                let settings = EmbeddedSettings {
+                    bind: (*listen, *port).into(),
+                    ..EmbeddedSettings::default()
+                };
+                Broker::embedded(settings).await
+            }
+            BrokerEndpoint::External { host, port, .. } => {
+                let login = self.rig.broker_login.as_ref();
+                Broker::external(
+                    &format!("{host}:{port}"),
+                    login.map(|login| hil_mqtt::Credentials {
+                        username: login.username.clone(),
+                        password: login.password.expose().to_owned(),
+                    }),
+                )
+            }
+        };
+        broker.map_err(|error| match error {
+            BrokerError::PortTaken { .. } | BrokerError::Address { .. } => {
+                PrepareError::Configuration {
+                    reason: error.to_string(),
+                }
+            }
+            other => infra(other),
+        })
+    }
+
+    async fn connect(&self, broker: &Broker, setup: &Setup) -> Result<Client, PrepareError> {
+        let mut options = ConnectOptions::to(broker, format!("hil-{:x}", std::process::id()));
+        options.observer = Some(observer(setup.emit.clone()));
+        Client::connect(options).await.map_err(infra)
+    }
+}
+
+impl Product for TemperatureController {
+    fn name(&self) -> String {
+        "temperature controller".to_owned()
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["embedded-broker"]
+    }
+
+    fn unmet(&self, need: &str, _bench: &dyn hil_runner::TestBench) -> Option<String> {
+        match (need, &self.rig.rig.broker.endpoint) {
+            ("embedded-broker", BrokerEndpoint::External { .. }) => {
+                Some("the rig's broker is an external one".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    async fn prepare(&self, setup: &mut Setup) -> Result<State, PrepareError> {
+        self.start(setup).await
+    }
+
+    async fn recover(&self, state: &State, setup: &mut Setup) -> Result<State, PrepareError> {
+        let controller =
+            Arc::clone(state)
+                .downcast::<Controller>()
+                .map_err(|_| PrepareError::Infra {
+                    reason: "the state is not a controller's".to_owned(),
+                })?;
+        boot(&controller, bench(setup)?, &setup.emit).await?;
+        Ok(controller)
+    }
+
+    async fn finish(&self, state: State) {
+        let controller = state
+            .downcast::<Controller>()
+            .ok()
+            .and_then(Arc::into_inner);
+        if let Some(Controller { client, broker, .. }) = controller {
+            // Nobody can act on a client or a broker that ends late; both end with the process.
+            let _ = client.disconnect().await;
+            let _ = broker.stop().await;
+        }
+    }
+}
+
+fn bench(setup: &Setup) -> Result<&Bench, PrepareError> {
+    setup.bench_as::<Bench>().ok_or(PrepareError::Infra {
+        reason: "the bench is of another kind than this suite works on".to_owned(),
+    })
+}
+
+/// Resets the device, provisions it, and waits until it works.
+async fn boot(controller: &Controller, bench: &Bench, emit: &Emitter) -> Result<(), PrepareError> {
+    let step = emit.step("boot", "waiting for the device");
+    bench.reset().await.map_err(blame)?;
+    let (device, clock) = (&controller.device, &controller.clock);
+    let hello = device.wait_boot(BOOT_WITHIN).await.map_err(blame)?;
+    let booted = clock.now();
+    let unix_ms = u64::try_from(clock.wall_time().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    device
+        .demand(ControlBody::SetTime { unix_ms })
+        .await
+        .map_err(blame)?;
+    device
+        .provision(&controller.provision)
+        .await
+        .map_err(blame)?;
+    let connected = clock
+        .timeout(CONNECTED_WITHIN, device.wait_connected())
+        .await;
+    match connected {
+        Ok(result) => result.map_err(blame)?,
+        Err(_) => {
+            return Err(PrepareError::from(ScenarioError::failure(
+                format_args!("an MQTT session within {} s", CONNECTED_WITHIN.as_secs()),
+                so_far(device),
+            )));
+        }
+    }
+    let took = clock.now().saturating_sub(booted);
+    step.finish(format_args!(
+        "device {}, firmware {}, boot {} ({}), MQTT connected after {:.2} s",
+        controller.device_id(),
+        hello.firmware_version,
+        hello.boot_count,
+        reset_reason(&hello),
+        took.as_secs_f64()
+    ));
+    Ok(())
+}
+
+fn so_far(device: &Device) -> String {
+    match device.connection().borrow().as_ref() {
+        None => "no network".to_owned(),
+        Some(state) => format!("{state:?}"),
+    }
+}
+
+fn reset_reason(hello: &Hello) -> String {
+    match hello.reset_reason {
+        ResetReason::PowerOn => "power-on".to_owned(),
+        ResetReason::Software => "software".to_owned(),
+        ResetReason::Panic => "panic".to_owned(),
+        ResetReason::Watchdog => "watchdog".to_owned(),
+        ResetReason::SuperWatchdog => "super watchdog".to_owned(),
+        ResetReason::BrownOut => "brown-out".to_owned(),
+        ResetReason::DeepSleep => "deep sleep".to_owned(),
+        ResetReason::Usb => "USB or JTAG".to_owned(),
+        ResetReason::Other(code) => format!("cause {code}"),
+    }
+}
+
+/// Whose fault an error of the bench is: a device that does not boot or answer is the firmware's.
+fn blame(error: BenchError) -> PrepareError {
+    match error {
+        BenchError::NoBoot { .. }
+        | BenchError::NoAnswer { .. }
+        | BenchError::Refused { .. }
+        | BenchError::WireVersion { .. } => PrepareError::from(ScenarioError::failure(
+            "a device that boots and answers",
+            error,
+        )),
+        BenchError::TooLong { .. } => PrepareError::Configuration {
+            reason: error.to_string(),
+        },
+        other => infra(other),
+    }
+}
+
+fn infra(error: impl std::error::Error) -> PrepareError {
+    PrepareError::from(ScenarioError::infra(error))
+}
+
+/// Every message of the host's client becomes an event of the run.
+fn observer(emit: Emitter) -> Observer {
+    let message = move |direction: &str, topic: &str, payload: &[u8], qos: Qos, retain: bool| {
+        emit.event(What::Message {
+            direction: direction.to_owned(),
+            topic: topic.to_owned(),
+            payload: String::from_utf8_lossy(payload).into_owned(),
+            qos: qos.level(),
+            retain,
+        });
+    };
+    Arc::new(move |observed: &Observed<'_>| match observed {
+        Observed::Sending {
+            topic,
+            payload,
+            qos,
+            retain,
+            ..
+        } => message("to-device", topic, payload, *qos, *retain),
+        Observed::Received { message: m, .. } => {
+            message("from-device", &m.topic, &m.payload, m.qos, m.retain);
+        }
+        _ => {}
+    })
+}
