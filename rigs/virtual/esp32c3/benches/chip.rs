@@ -25,7 +25,8 @@ const ROUNDS: u32 = 200;
 const CODE: u32 = 0x4038_0000;
 const SRAM: u32 = 0x3FC8_0000;
 const SYSTIMER: u32 = 0x6002_3000;
-const EBREAK_HALTS: u32 = 1 << 15;
+/// `dcsr`: an `ebreak` halts, and the hart resumes in machine mode.
+const EBREAK_HALTS: u32 = 1 << 15 | 3;
 /// How often the rig looks up from the chip, roughly: slices of 50 us of host time.
 const SLICE_INSTRUCTIONS: u64 = 25_000;
 
@@ -55,7 +56,8 @@ fn chip(program: &[u32]) -> Chip {
         (0x600C_2114 + 17 * 4, 1),
         (0x600C_2104, 1 << 17),
     ] {
-        chip.bus_write(address, value, Width::Word).expect("a register");
+        chip.bus_write(address, value, Width::Word)
+            .expect("a register");
     }
     for (register, value) in [
         (csr_number::DCSR, EBREAK_HALTS),
@@ -92,7 +94,11 @@ fn moved(kernel: &Kernel) -> Vec<u32> {
     let moved = kernel.program.iter().map(|word| {
         let is_lui = word & 0x7F == 0x37;
         let points_to_data = (0x10..RAM_BYTES >> 12).contains(&(word >> 12));
-        if is_lui && points_to_data { word + SRAM } else { *word }
+        if is_lui && points_to_data {
+            word + SRAM
+        } else {
+            *word
+        }
     });
     moved.collect()
 }
@@ -106,13 +112,22 @@ fn run_chip(mut chip: Chip, kernel: &Kernel) -> u64 {
             pause => panic!("{pause:?} at {:x?}", chip.read_register(csr_number::DPC)),
         }
     }
-    assert_eq!(chip.read_register(0x100A), Some(kernel.checksum), "{}", kernel.name);
+    assert_eq!(
+        chip.read_register(0x100A),
+        Some(kernel.checksum),
+        "{}",
+        kernel.name
+    );
     chip.instructions() - before
 }
 
 fn run_rrs(kernel: &Kernel) -> u64 {
     let mut words = kernel.program.clone();
-    let end = words.iter().position(|word| *word == EBREAK).expect("kernels end at ebreak") as u32 * 4;
+    let end = words
+        .iter()
+        .position(|word| *word == EBREAK)
+        .expect("kernels end at ebreak") as u32
+        * 4;
     words.resize(RAM_BYTES as usize / 4, 0);
     let mut memory = VecMemory::new(words);
     let mut state = rrs_lib::HartState::new();
@@ -202,7 +217,10 @@ fn idle(criterion: &mut Criterion) {
         bencher.iter_batched(
             || chip(&program),
             |mut chip| {
-                assert_eq!(chip.run(Ticks::from_seconds(SECONDS), u64::MAX), Pause::Limit);
+                assert_eq!(
+                    chip.run(Ticks::from_seconds(SECONDS), u64::MAX),
+                    Pause::Limit
+                );
                 assert!(chip.instructions() > 60_000);
             },
             BatchSize::LargeInput,

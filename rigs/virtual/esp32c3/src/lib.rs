@@ -6,6 +6,9 @@
 //!
 //! In reading order: time, memory, what a peripheral is; the peripherals; the chip that holds them.
 
+// Lists of register ranges may well hold a single one.
+#![allow(clippy::single_range_in_vec_init)]
+
 // What everything is made of.
 mod event;
 mod memory;
@@ -57,8 +60,8 @@ pub use event::ChipEvent;
 pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError};
 pub use gpio::PinChange;
 pub use ports::UartPort;
-pub use rom::emulated_functions;
 pub use reset::{ResetCause, ResetKind};
+pub use rom::emulated_functions;
 pub use time::{TICKS_PER_SECOND, Ticks};
 pub use uart::{Sent, Symbol};
 pub use unmodelled::{Access, Unmodelled, UnmodelledLog};

@@ -17,8 +17,6 @@ pub(crate) struct Registers {
     stored: &'static [Range<u32>],
     /// `(offset, value)`; all others reset to 0.
     resets: &'static [(u32, u32)],
-    /// The least reset that clears the block.
-    cleared_by: ResetKind,
 }
 
 impl Registers {
@@ -34,16 +32,9 @@ impl Registers {
             words: vec![0; length.div_ceil(4) as usize].into_boxed_slice(),
             stored,
             resets,
-            cleared_by: ResetKind::Core,
         };
         registers.restore();
         registers
-    }
-
-    /// The same block in a domain that only resets of `kind` or deeper reach.
-    pub(crate) fn cleared_by(mut self, kind: ResetKind) -> Registers {
-        self.cleared_by = kind;
-        self
     }
 
     fn restore(&mut self) {
@@ -90,7 +81,7 @@ impl Peripheral for Registers {
     }
 
     fn reset(&mut self, kind: ResetKind) {
-        if kind >= self.cleared_by {
+        if kind >= ResetKind::Core {
             self.restore();
         }
     }
@@ -129,17 +120,5 @@ mod tests {
                 "block: read of unmodelled register +0x100 (pc 0x4200_0000)",
             ]
         );
-    }
-
-    #[test]
-    fn the_rtc_domain_outlives_a_core_reset() {
-        let registers =
-            Registers::new("rtc", 0x10, &[0x00..0x10], &[]).cleared_by(ResetKind::System);
-        let mut bench = Bench::new(registers);
-        bench.write(0, 1);
-        bench.peripheral.reset(ResetKind::Core);
-        assert_eq!(bench.read(0), 1);
-        bench.peripheral.reset(ResetKind::System);
-        assert_eq!(bench.read(0), 0);
     }
 }

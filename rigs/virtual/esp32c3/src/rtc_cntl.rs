@@ -9,6 +9,8 @@
 //! Not modelled: sleep (noted when tried), brown-out, clock switching times, the watchdogs' reset pulse lengths,
 //! the flash-boot mode of the RTC watchdog (the boot loader that would switch it off is emulated).
 
+#![allow(unreachable_pub)] // What bitbybit generates is public.
+
 use std::ops::Range;
 
 use arbitrary_int::u3;

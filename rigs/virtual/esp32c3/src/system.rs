@@ -5,6 +5,8 @@
 //! Not modelled: clock gates (blocks work without their clock), power-down of memories, RC_FAST's jitter (it runs
 //! at 480 MHz / 27 here, 17.8 MHz).
 
+#![allow(unreachable_pub)] // What bitbybit generates is public.
+
 use std::ops::Range;
 
 use arbitrary_int::{u2, u7, u10};

@@ -8,6 +8,8 @@
 //!
 //! Not modelled: stalling while the hart is (chip time itself stands still then), the clock gate.
 
+#![allow(unreachable_pub)] // What bitbybit generates is public.
+
 use arbitrary_int::{u3, u26};
 use bitbybit::bitfield;
 

@@ -6,6 +6,8 @@
 //! Not modelled: the clock gate, the lengths of the watchdog's reset pulses, its flash-boot mode (the boot loader
 //! that would switch it off is emulated).
 
+#![allow(unreachable_pub)] // What bitbybit generates is public.
+
 use arbitrary_int::{u2, u15};
 use bitbybit::bitfield;
 
