@@ -24,7 +24,8 @@ pub fn capture<const DEPTH: usize>(path: &mut heapless::Vec<u32, DEPTH>) {
 
 /// As [`capture`], from a given frame pointer.
 pub fn walk<const DEPTH: usize>(mut frame: u32, path: &mut heapless::Vec<u32, DEPTH>) {
-    while frame.is_multiple_of(4) && frame >= STACKS.start + 8 && frame <= STACKS.end {
+    let frames = STACKS.start + 8..=STACKS.end;
+    while frame.is_multiple_of(4) && frames.contains(&frame) {
         // Safety: both words lie in internal SRAM and are aligned, and any bits are a valid `u32`;
         // volatile, as the compiler does not know of these writes.
         let (return_address, outer) = unsafe {

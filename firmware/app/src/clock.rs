@@ -83,7 +83,7 @@ async fn ask(stack: Stack<'static>, server: &str) -> Result<u64, &'static str> {
         .map_err(|_| "no answer")?
         .map_err(|_| "bad answer")?;
     let fraction_us = (u64::from(time.sec_fraction()) * 1_000_000) >> 32;
-    Ok(u64::from(time.sec()) * 1_000_000 + fraction_us + time.roundtrip() / 2)
+    Ok(time.sec() * 1_000_000 + fraction_us + time.roundtrip() / 2)
 }
 
 /// Time stamps for measuring the round trip: any clock will do that goes on evenly.

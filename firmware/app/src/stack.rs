@@ -77,14 +77,10 @@ pub fn sample() -> StackSample {
     let part = PART.load(Relaxed);
     PART.store((part + 1) % PARTS, Relaxed);
     let part_start = bottom + part * part_bytes;
-    let window_start = mark.saturating_sub(WINDOW_BYTES).max(bottom);
-    let in_part = lowest_used(part_start, (part_start + part_bytes).min(mark));
-    let in_window = lowest_used(window_start, mark);
-    let mark = [in_part, in_window]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(mark);
+    let mut mark = lowest_used(part_start, (part_start + part_bytes).min(mark)).unwrap_or(mark);
+    while let Some(lower) = lowest_used(mark.saturating_sub(WINDOW_BYTES).max(bottom), mark) {
+        mark = lower;
+    }
     MARK.store(mark, Relaxed);
     StackSample {
         // Fits.

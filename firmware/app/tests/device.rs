@@ -74,7 +74,7 @@ mod tests {
         let layout = core::alloc::Layout::from_size_align(1_000_000, 4).unwrap();
         #[allow(unsafe_code)]
         // Safety: the layout's size is not 0.
-        let block = unsafe { alloc::alloc::alloc(layout) };
+        let block = black_box(unsafe { alloc::alloc::alloc(black_box(layout)) });
         defmt::assert!(block.is_null());
         defmt::assert_eq!(heap::sample().failed, 1);
     }
