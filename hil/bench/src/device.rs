@@ -23,6 +23,9 @@ use crate::{
 
 /// How long a control frame may take to be answered, bench time. Provisioning erases a flash sector.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// A device answers before it plays a fault, as it might not be able to afterwards; and lets the
+/// host read that. By then the fault has struck, bench time.
+const STRUCK_WITHIN: Duration = Duration::from_millis(100);
 
 /// The device under test; clones are the same device.
 #[derive(Clone)]
@@ -50,7 +53,8 @@ impl Device {
     /// [`BenchError::NoAnswer`], [`BenchError::RttLost`], [`BenchError::NoImage`], or the probe's.
     pub async fn control(&self, body: ControlBody) -> Result<Outcome, BenchError> {
         let what = name(&body);
-        let may_not_answer = matches!(body, ControlBody::Reset | ControlBody::Inject(_));
+        let injects = matches!(body, ControlBody::Inject(_));
+        let may_not_answer = injects || matches!(body, ControlBody::Reset);
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let answer = self.shared.await_answer(sequence);
         let mut rtt = self.shared.rtt.subscribe();
@@ -75,6 +79,9 @@ impl Device {
         });
         let outcome = outcome.await;
         drop(guard);
+        if injects && matches!(outcome, Ok(Ok(Some(Outcome::Done)))) {
+            self.shared.clock.sleep(STRUCK_WITHIN).await;
+        }
         match outcome {
             Ok(Ok(Some(outcome))) => Ok(outcome),
             // The device was reset in between.

@@ -331,7 +331,12 @@ impl Trail {
 
 /// The firmware's panic handler reports exceptions, too; their messages begin so.
 fn kind_of(message: &str) -> CrashKind {
-    let message = message.trim_start().to_lowercase();
+    // Rust's own panic messages begin with a line that says where.
+    let said = match message.split_once('\n') {
+        Some((place, said)) if place.starts_with("panicked at") => said,
+        _ => message,
+    };
+    let message = said.trim_start().to_lowercase();
     if message.starts_with("stack overflow") {
         CrashKind::StackOverflow
     } else if message.starts_with("exception") {
@@ -595,6 +600,10 @@ mod tests {
         assert_eq!(
             kind_of("stack overflow: mepc 0x42000000"),
             CrashKind::StackOverflow
+        );
+        assert_eq!(
+            kind_of("panicked at src/exception.rs:1:2:\nexception: load access fault"),
+            CrashKind::Exception
         );
         assert_eq!(
             kind_of("an exception struck within an exception"),

@@ -174,8 +174,10 @@ impl Flow {
 /// RTT as it was last seen.
 struct RttState {
     rtt: Rtt,
-    /// Since when it is wrong, bench time, and whether that was told.
+    /// Since when it is wrong, bench time, and whether that was told in this boot.
     wrong_since: Option<(Duration, bool)>,
+    /// It was told that RTT is lost, and not yet that it is back.
+    lost: bool,
 }
 
 /// What lives on the thread.
@@ -314,6 +316,7 @@ impl Worker {
         self.rtt = image.rtt_address().map(|address| RttState {
             rtt: Rtt::new(address, self.ram()),
             wrong_since: None,
+            lost: self.rtt.as_ref().is_some_and(|state| state.lost),
         });
         match &mut self.monitor {
             // The same image again: what is known of its boots still holds.
@@ -541,7 +544,8 @@ impl Worker {
         let now = self.shared.clock.now();
         let Some(state) = &mut self.rtt else { return };
         let Some(problem) = problem else {
-            if let Some((_, true)) = state.wrong_since.take() {
+            state.wrong_since = None;
+            if std::mem::take(&mut state.lost) {
                 self.shared.report((None, BenchEvent::RttBack));
             }
             return;
@@ -553,6 +557,7 @@ impl Worker {
         };
         if !told && now.saturating_sub(since) >= patience {
             state.wrong_since = Some((since, true));
+            state.lost = true;
             self.shared
                 .report((None, BenchEvent::RttLost { reason: problem }));
         }

@@ -115,6 +115,7 @@ impl Shared {
         self.hello.send_replace(None);
         self.connection.send_replace(None);
         self.memory.send_replace(None);
+        self.rtt.send_replace(None);
         self.answers.lock().clear();
     }
 

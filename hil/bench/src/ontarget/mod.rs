@@ -14,5 +14,5 @@ mod inspect;
 mod run;
 
 pub use inspect::{OnTargetError, Program, Test, inspect};
-pub(crate) use run::{OnTarget, Stop};
+pub(crate) use run::OnTarget;
 pub use run::{Outcome, RunOptions, TestEvent, TestResult, run};

@@ -1,0 +1,5 @@
+//! The bench with the real firmware on the virtual rig: through real probe-rs, over real RTT.
+
+mod bad_days;
+mod good_days;
+mod scene;

@@ -1,0 +1,163 @@
+//! A bench with the real firmware on a virtual rig of its own, for each test.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use firmware_wire::{ControlBody, Fault, Hello};
+use hil_bench::{Bench, BenchEvent, Crash, FirmwareImage, OpenOptions, StampedEvent};
+use hil_rig::{ResolvedRig, Rig};
+use tokio::sync::{OnceCell, mpsc};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// The firmware with its test hooks, built once for all tests.
+pub(crate) fn image() -> FirmwareImage {
+    FirmwareImage::load(
+        &built(&["--features", "test-hooks"], "firmware-app"),
+        "esp32c3",
+    )
+    .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn built(arguments: &[&str], program: &str) -> PathBuf {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    // Beside the host's own: cargo's lock there is held while tests are built.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("a target directory")
+        .join("firmware");
+    let status = Command::new(env!("CARGO"))
+        .current_dir(root.join("firmware/app"))
+        .args(["build", "--quiet", "--release", "--bins", "--target-dir"])
+        .arg(&target)
+        .args(arguments)
+        .status()
+        .expect("cargo can be run");
+    assert!(status.success(), "the firmware can't be built");
+    target
+        .join("riscv32imc-unknown-none-elf/release")
+        .join(program)
+}
+
+/// A virtual rig called `name`.
+pub(crate) fn rig(name: &str) -> ResolvedRig {
+    let text = format!(
+        r#"schema = 1
+name = "{name}"
+[device]
+chip = "esp32c3"
+firmware = "firmware/app"
+device-id = "t1"
+[probe]
+kind = "virtual"
+[network]
+driver = "ethernet"
+[broker]
+kind = "embedded"
+"#
+    );
+    Rig::parse(Path::new(&format!("{name}.toml")), &text)
+        .and_then(|rig| rig.resolve(|_| None))
+        .unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// The contents of a flash with the image, written once for all tests.
+async fn flashed(image: &FirmwareImage) -> &'static [u8] {
+    static FLASH: OnceCell<Vec<u8>> = OnceCell::const_new();
+    let flash = FLASH.get_or_init(|| async {
+        let project = tempfile::tempdir().expect("a directory");
+        let options = OpenOptions::new(project.path(), "preparing a flash");
+        let bench = Bench::open(&rig("preparation"), options)
+            .await
+            .expect("opens");
+        bench.flash(image).await.expect("flashes");
+        let state = bench.state_directory().to_owned();
+        bench.close().await;
+        fs::read(state.join("flash.bin")).expect("the flash was kept")
+    });
+    flash.await
+}
+
+/// A device that has booted, on a bench of its own.
+pub(crate) struct Scene {
+    pub(crate) bench: Bench,
+    pub(crate) hello: Hello,
+    pub(crate) events: mpsc::UnboundedReceiver<StampedEvent>,
+    /// Kept for its drop.
+    _project: tempfile::TempDir,
+}
+
+impl Scene {
+    /// Opens a rig called `name`, which no other test of this program has, and boots its device.
+    pub(crate) async fn new(name: &str) -> Self {
+        let image = image();
+        let project = tempfile::tempdir().expect("a directory");
+        let rig = rig(name);
+        let state = rig.rig.state_directory(project.path());
+        fs::create_dir_all(&state).expect("a directory");
+        fs::write(state.join("flash.bin"), flashed(&image).await).expect("a flash");
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut options = OpenOptions::new(project.path(), name);
+        options.events = Some(sender);
+        options.silence = 5 * SECOND;
+        let bench = Bench::open(&rig, options).await.expect("opens");
+        bench.listen_to(&image).await.expect("listens");
+        bench.reset().await.expect("resets");
+        let hello = bench.device().wait_boot(10 * SECOND).await.expect("boots");
+        Self {
+            bench,
+            hello,
+            events,
+            _project: project,
+        }
+    }
+
+    /// Plays a fault; the answer may get lost in it.
+    pub(crate) async fn inject(&self, fault: Fault) {
+        self.bench
+            .device()
+            .demand(ControlBody::Inject(fault))
+            .await
+            .unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+    }
+
+    /// The crash that `fault` leads to.
+    pub(crate) async fn crash(&self, fault: Fault) -> Crash {
+        let mut crashes = self.bench.device().crashes();
+        self.inject(fault).await;
+        let crash = self
+            .bench
+            .clock()
+            .timeout(60 * SECOND, crashes.next())
+            .await;
+        (*crash.expect("a crash")).clone()
+    }
+
+    /// All events so far.
+    pub(crate) async fn so_far(&mut self) -> Vec<BenchEvent> {
+        self.bench.drain().await.expect("open");
+        let mut events = vec![];
+        while let Ok(event) = self.events.try_recv() {
+            events.push(event.event);
+        }
+        events
+    }
+
+    /// Waits for an event that fits, one minute of bench time at most.
+    pub(crate) async fn wait_for(&mut self, fits: impl Fn(&BenchEvent) -> bool) -> BenchEvent {
+        let clock = self.bench.clock().clone();
+        let found = clock.timeout(60 * SECOND, async {
+            while let Some(event) = self.events.recv().await {
+                if fits(&event.event) {
+                    return event.event;
+                }
+            }
+            panic!("the bench was closed");
+        });
+        found.await.expect("the event comes")
+    }
+}
