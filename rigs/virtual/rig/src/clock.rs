@@ -37,8 +37,8 @@ impl ChipClock {
         }
     }
 
-    /// Lets chip time run as fast as it can, alarm or not, as long as the guard lives and nothing is in flight. For
-    /// flashing: real erase times in real time are nothing to wait for.
+    /// Lets a chip that is awake run as fast as it can, alarm or not, as long as the guard lives and nothing is in
+    /// flight. For flashing: real erase times in real time are nothing to wait for.
     #[must_use = "chip time flies only as long as the guard lives"]
     pub fn flat_out(&self) -> FlatOut {
         self.shared.pacer.lock().enter_flat_out();

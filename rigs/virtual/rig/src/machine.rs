@@ -22,6 +22,8 @@ pub(crate) struct Machine {
     pub(crate) chip: Chip,
     module: DebugModule,
     powered: bool,
+    /// The hart can't go on until it is reset, or the debugger puts it elsewhere.
+    stuck: bool,
     /// Time that went by for everybody else while the debugger had the hart halted: chip time stands still then, the
     /// rig's time must not.
     halted_for: Duration,
@@ -39,6 +41,7 @@ impl Machine {
             chip,
             module: DebugModule::new(),
             powered: true,
+            stuck: false,
             halted_for: Duration::ZERO,
             touched: false,
             events: Vec::new(),
@@ -61,12 +64,15 @@ impl Machine {
         }
     }
 
+    /// A call into the ROM that takes its time counts as busy: somebody waits for its end.
     pub(crate) fn activity(&self) -> Activity {
-        let now = self.chip.now();
-        match self.chip.next_event() {
-            _ if self.chip.is_halted() => Activity::Halted,
-            Some(at) if at <= now => Activity::Busy,
-            at => Activity::Idle(at.map(|at| at.as_duration() + self.halted_for)),
+        if self.chip.is_halted() {
+            Activity::Halted
+        } else if self.chip.is_idle() || self.stuck || !self.powered {
+            let next = self.chip.next_event();
+            Activity::Idle(next.map(|at| at.as_duration() + self.halted_for))
+        } else {
+            Activity::Busy
         }
     }
 
@@ -75,6 +81,11 @@ impl Machine {
         for event in self.chip.events() {
             let mut event = RigEvent::from(event);
             event.at += self.halted_for;
+            match event.what {
+                RigEventKind::BootFailed { .. } | RigEventKind::Lockup { .. } => self.stuck = true,
+                RigEventKind::Reset(_) | RigEventKind::Booted { .. } => self.stuck = false,
+                _ => {}
+            }
             events.push(event);
         }
         events
@@ -114,6 +125,7 @@ impl Machine {
         let mut target = ChipTarget {
             chip: &mut self.chip,
             touched: &mut self.touched,
+            stuck: &mut self.stuck,
         };
         tap.scan_dr(&mut self.module, &mut target, value, length)
     }
@@ -123,6 +135,7 @@ impl Machine {
         let mut target = ChipTarget {
             chip: &mut self.chip,
             touched: &mut self.touched,
+            stuck: &mut self.stuck,
         };
         let tdo = tap.clock(&mut self.module, &mut target, tms, tdi);
         tdo && self.powered
@@ -138,6 +151,7 @@ impl Machine {
 struct ChipTarget<'a> {
     chip: &'a mut Chip,
     touched: &'a mut bool,
+    stuck: &'a mut bool,
 }
 
 impl DebugTarget for ChipTarget<'_> {
@@ -154,6 +168,7 @@ impl DebugTarget for ChipTarget<'_> {
     /// into the emulated ROM counts as one instruction; where nothing can be executed the step ends all the same.
     fn resume(&mut self) {
         *self.touched = true;
+        *self.stuck = false;
         let dcsr = self.chip.read_register(DCSR).unwrap_or_default();
         self.chip.resume();
         if dcsr & DCSR_STEP == 0 {

@@ -10,7 +10,8 @@
 //! an InFlight guard lives                         lifelike: chip time <= anchor + multiple x wall time
 //! the debugger has the hart halted                lifelike: an hour must not pass while a probe attaches
 //! bytes crossed a host socket within `settle`     lifelike: whoever got them may want to answer
-//! an alarm is pending, or a FlatOut guard lives   flat out, up to the earliest alarm
+//! an alarm is pending                             flat out, up to the earliest alarm
+//! a FlatOut guard lives and the hart is awake     flat out
 //! none of these                                   lifelike
 //! ```
 //! A live poller caps every stretch: when its limits are used up the chip stands still until it has polled.
@@ -350,7 +351,10 @@ impl<A> Pacer<A> {
     }
 
     fn may_fly(&self, now: &Now) -> bool {
-        (!self.alarms.is_empty() || self.flat_out > 0)
+        // Nobody waits for a sleeping chip unless they said until when.
+        let awaited =
+            !self.alarms.is_empty() || (self.flat_out > 0 && now.activity == Activity::Busy);
+        awaited
             && self.in_flight == 0
             && now.activity != Activity::Halted
             && self.settling(now.wall).is_none()
@@ -668,15 +672,17 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_out_guard_makes_time_fly_without_an_alarm() {
+    fn a_flat_out_guard_makes_a_busy_chip_fly_without_an_alarm() {
         let mut world = world();
         world.pacer.enter_flat_out();
+        assert_eq!(world.next(), sleep(LONG));
+        world.activity = Activity::Busy;
         assert_eq!(world.next(), run(FLAT_OUT_STRETCH));
         world.pacer.enter_flight();
-        assert_eq!(world.next(), sleep(LONG));
+        assert_eq!(world.next(), sleep(MS + NANO));
         world.pacer.leave_flight();
         world.pacer.leave_flat_out();
-        assert_eq!(world.next(), sleep(LONG));
+        assert_eq!(world.next(), sleep(MS + NANO));
     }
 
     #[test]
