@@ -69,7 +69,7 @@ pub fn arm_guard() {
     unsafe { asm!("csrsi 0x7A5, 8", options(nomem, nostack, preserves_flags)) };
 }
 
-/// The main stack: its size, and the most of it that was ever used.
+/// The main stack: its size, and the most of it that was ever used; all of it before [`paint`].
 pub fn sample() -> StackSample {
     let mark = MARK.load(Relaxed);
     let (bottom, top) = (bottom(), top());

@@ -177,12 +177,12 @@ impl Body<'_> {
 }
 
 /// A packet whose body `write` writes, and that `more` bytes follow.
-fn packet<'b>(
+fn packet(
     kind: u8,
     more: usize,
-    buffer: &'b mut [u8],
+    buffer: &mut [u8],
     write: impl FnOnce(&mut Body<'_>) -> Result<(), TooLong>,
-) -> Result<&'b [u8], TooLong> {
+) -> Result<&[u8], TooLong> {
     let mut body = Body {
         buffer: buffer.get_mut(FIXED_HEADER_BYTES_MAX..).ok_or(TooLong)?,
         length: 0,
