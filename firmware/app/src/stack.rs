@@ -71,8 +71,8 @@ pub fn arm_guard() {
 
 /// The main stack: its size, and the most of it that was ever used; all of it before [`paint`].
 pub fn sample() -> StackSample {
-    let mark = MARK.load(Relaxed);
     let (bottom, top) = (bottom(), top());
+    let mark = MARK.load(Relaxed).max(bottom);
     let part_bytes = ((top - bottom) / PARTS).next_multiple_of(4);
     let part = PART.load(Relaxed);
     PART.store((part + 1) % PARTS, Relaxed);
