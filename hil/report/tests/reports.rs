@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use expect_test::{Expect, expect, expect_file};
-use hil_report::{Junit, ReadError, Recorder, Recording, Stream, Style, Terminal, TerminalText};
+use hil_report::{Junit, ReadError, Recorder, Recording, Style, Terminal, TerminalText};
 use hil_runner::{
     Abort, Category, CrashKind, CrashReport, Event, ExitCode, Failure, FrameLine, LogLevel,
     MemoryReport, PlannedUnit, RunSummary, Sink, StackReport, Stamp, UnitKey, Verdict, What,
