@@ -98,7 +98,7 @@ impl Symbolizer {
         } else {
             address
         };
-        let places = self.from_debug_information(probe);
+        let places = self.inlined_places(probe);
         if !places.is_empty() {
             return places;
         }
@@ -126,7 +126,7 @@ impl Symbolizer {
             .collect()
     }
 
-    fn from_debug_information(&self, address: u32) -> Vec<Place> {
+    fn inlined_places(&self, address: u32) -> Vec<Place> {
         let guard = self.context.lock();
         let Some(context) = guard.as_ref() else {
             return vec![];

@@ -39,6 +39,10 @@ impl StampedEvent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "data")]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most events are telemetry, the largest of them: a box would be one more allocation each"
+)]
 pub enum BenchEvent {
     /// The probe is attached to the chip.
     Attached {

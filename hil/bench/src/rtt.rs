@@ -369,7 +369,7 @@ mod tests {
     }
 
     fn rtt() -> Rtt {
-        Rtt::new(BLOCK, vec![BASE..BASE + 0x1000])
+        Rtt::new(BLOCK, [BASE..BASE + 0x1000].into())
     }
 
     #[track_caller]

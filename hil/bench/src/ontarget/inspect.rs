@@ -114,7 +114,12 @@ fn embedded_tests(file: &File<'_>) -> Result<Option<Vec<Test>>, OnTargetError> {
     let Some(version) = file.symbol_by_name("EMBEDDED_TEST_VERSION") else {
         return Ok(None);
     };
-    let version = word(file, version.address())
+    // The section is not loaded: its addresses begin at 0, as those of others do.
+    let in_section = |address: u64| {
+        let bytes = section.data_range(address, 4).ok().flatten()?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?))
+    };
+    let version = in_section(version.address())
         .ok_or_else(|| damaged("its version is outside of the file".into()))?;
     if version != PROTOCOL {
         return Err(OnTargetError::Protocol { found: version });
@@ -128,7 +133,7 @@ fn embedded_tests(file: &File<'_>) -> Result<Option<Vec<Test>>, OnTargetError> {
         let described: Described =
             serde_json::from_str(name).map_err(|error| damaged(format!("`{name}`: {error}")))?;
         let at = symbol.address();
-        let words = [word(file, at), word(file, at + 4), word(file, at + 8)];
+        let words = [at, at + 4, at + 8].map(in_section);
         let [Some(address), Some(path), Some(length)] = words else {
             return Err(damaged(format!(
                 "`{}` is outside of the file",
@@ -157,8 +162,14 @@ fn embedded_tests(file: &File<'_>) -> Result<Option<Vec<Test>>, OnTargetError> {
 fn bytes<'e>(file: &File<'e>, address: u64, length: u64) -> Option<&'e [u8]> {
     file.sections()
         .filter(|section| {
+            let loaded = match section.flags() {
+                object::SectionFlags::Elf { sh_flags, .. } => {
+                    sh_flags.0 & object::elf::SHF_ALLOC.0 != 0
+                }
+                _ => false,
+            };
             let end = section.address() + section.size();
-            section.address() <= address && address + length <= end
+            loaded && section.address() <= address && address + length <= end
         })
         .find_map(|section| section.data_range(address, length).ok().flatten())
 }
@@ -184,25 +195,26 @@ mod tests {
     use super::*;
     use crate::testing::TestElf;
 
-    const TESTS: u32 = 0x3fc8_2000;
+    const PATH: u32 = 0x3c00_0020;
 
     /// A program with these entries, each with its JSON; the module's path is `app::tests`.
     fn program(version: u32, entries: &[(&str, u32)]) -> FirmwareImage {
-        let path_at = TESTS + 4 + 12 * entries.len() as u32;
         let mut data = version.to_le_bytes().to_vec();
         for (_, address) in entries {
-            for word in [*address, path_at, 10] {
+            for word in [*address, PATH, 10] {
                 data.extend(word.to_le_bytes());
             }
         }
-        data.extend(b"app::tests");
         let mut elf = TestElf::good();
+        elf.sections
+            .push((".rodata", PATH, 2, b"app::tests".to_vec()));
         let section = elf.sections.len();
-        elf.sections.push((".embedded_test", TESTS, 2, data));
+        // Not loaded, at address 0, as other sections are that come before it.
+        elf.sections.push((".embedded_test", 0, 0, data));
         elf.symbols
-            .push(("EMBEDDED_TEST_VERSION".into(), Some(section), TESTS, 4));
+            .push(("EMBEDDED_TEST_VERSION".into(), Some(section), 0, 4));
         for (index, (json, _)) in entries.iter().enumerate() {
-            let at = TESTS + 4 + 12 * index as u32;
+            let at = 4 + 12 * index as u32;
             elf.symbols.push(((*json).into(), Some(section), at, 12));
         }
         image(&elf)

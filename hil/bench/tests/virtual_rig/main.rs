@@ -2,4 +2,5 @@
 
 mod bad_days;
 mod good_days;
+mod ontarget;
 mod scene;

@@ -1,6 +1,7 @@
 //! A bench with the real firmware on a virtual rig of its own, for each test.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -16,31 +17,60 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// The firmware with its test hooks, built once for all tests.
 pub(crate) fn image() -> FirmwareImage {
-    FirmwareImage::load(
-        &built(&["--features", "test-hooks"], "firmware-app"),
-        "esp32c3",
-    )
-    .unwrap_or_else(|error| panic!("{error}"))
+    let built = build(&["build", "--bins", "--features", "test-hooks"]);
+    load(&built, "firmware-app")
 }
 
-fn built(arguments: &[&str], program: &str) -> PathBuf {
+/// The on-target test program of that name.
+pub(crate) fn test_program(name: &str) -> FirmwareImage {
+    load(&build(&["test", "--no-run", "--test", name]), name)
+}
+
+fn load(built: &BTreeMap<String, PathBuf>, name: &str) -> FirmwareImage {
+    let path = built
+        .get(name)
+        .unwrap_or_else(|| panic!("no `{name}` in {built:?}"));
+    FirmwareImage::load(path, "esp32c3").unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs cargo in the firmware's workspace; the programs that it made, by name.
+fn build(arguments: &[&str]) -> BTreeMap<String, PathBuf> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     // Beside the host's own: cargo's lock there is held while tests are built.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("a target directory")
         .join("firmware");
-    let status = Command::new(env!("CARGO"))
+    let output = Command::new(env!("CARGO"))
         .current_dir(root.join("firmware/app"))
-        .args(["build", "--quiet", "--release", "--bins", "--target-dir"])
-        .arg(&target)
         .args(arguments)
-        .status()
+        .args([
+            "--quiet",
+            "--release",
+            "--message-format",
+            "json",
+            "--target-dir",
+        ])
+        .arg(target)
+        .output()
         .expect("cargo can be run");
-    assert!(status.success(), "the firmware can't be built");
-    target
-        .join("riscv32imc-unknown-none-elf/release")
-        .join(program)
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "the firmware can't be built: {said}"
+    );
+    let messages = String::from_utf8_lossy(&output.stdout);
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| {
+            let program = message["executable"].as_str()?;
+            Some((
+                message["target"]["name"].as_str()?.to_owned(),
+                program.into(),
+            ))
+        })
+        .collect()
 }
 
 /// A virtual rig called `name`.
