@@ -369,7 +369,7 @@ mod tests {
     }
 
     fn rtt() -> Rtt {
-        Rtt::new(BLOCK, [BASE..BASE + 0x1000].into())
+        Rtt::new(BLOCK, std::iter::once(BASE..BASE + 0x1000).collect())
     }
 
     #[track_caller]
