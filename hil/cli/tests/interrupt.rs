@@ -16,13 +16,19 @@ fn project(directory: &Path) {
         std::fs::write(path, text).expect("a file");
     };
     for path in ["rigs/virtual.toml", "rust-toolchain.toml"] {
-        write(path, &std::fs::read_to_string(ours.join(path)).expect("a file of the project"));
+        write(
+            path,
+            &std::fs::read_to_string(ours.join(path)).expect("a file of the project"),
+        );
     }
     write(
         "firmware/app/Cargo.toml",
         "[package]\nname = \"slow\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
     );
-    write("firmware/app/.cargo/config.toml", "[build]\ntarget = \"riscv32imc-unknown-none-elf\"\n");
+    write(
+        "firmware/app/.cargo/config.toml",
+        "[build]\ntarget = \"riscv32imc-unknown-none-elf\"\n",
+    );
     write("firmware/app/src/main.rs", "#![no_std]\n#![no_main]\n");
     let building = directory.join("building");
     write(
@@ -44,7 +50,10 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args([name, &child.id().to_string()]).status().expect("`kill` runs");
+    let status = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .expect("`kill` runs");
     assert!(status.success());
 }
 
@@ -60,7 +69,10 @@ fn check(name: &str, reason: &str) {
         .spawn()
         .expect("the program runs");
     wait_until("the build", || {
-        assert!(child.try_wait().expect("a child").is_none(), "the program ended by itself");
+        assert!(
+            child.try_wait().expect("a child").is_none(),
+            "the program ended by itself"
+        );
         building.exists()
     });
     signal(&child, name);
@@ -72,9 +84,18 @@ fn check(name: &str, reason: &str) {
     assert!(stderr.contains(reason), "{stderr}");
     let report = directory.path().join("target/hil/latest");
     let summary = std::fs::read_to_string(report.join("run.json")).expect("a summary");
-    assert!(summary.contains(&format!("\"interrupted\": \"{reason}\"")), "{summary}");
+    assert!(
+        summary.contains(&format!("\"interrupted\": \"{reason}\"")),
+        "{summary}"
+    );
     let events = std::fs::read_to_string(report.join("events.ndjson")).expect("a recording");
-    assert!(events.lines().last().is_some_and(|line| line.contains("run-finished")), "{events}");
+    assert!(
+        events
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("run-finished")),
+        "{events}"
+    );
     assert!(report.join("junit.xml").is_file());
 }
 
