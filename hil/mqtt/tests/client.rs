@@ -202,6 +202,29 @@ async fn a_dropped_subscription_is_unsubscribed() {
 }
 
 #[tokio::test]
+async fn a_second_subscription_gets_the_retained_message_and_the_first_not_again() {
+    let broker = broker().await;
+    let client = Client::connect(ConnectOptions::to(&broker, "bench"))
+        .await
+        .unwrap();
+    client
+        .publish("t", "kept", Qos::AtLeastOnce, true)
+        .await
+        .unwrap();
+    let mut first = client.subscribe("t", Qos::AtLeastOnce).await.unwrap();
+    assert_eq!(within(first.recv()).await.unwrap().text(), "kept");
+    let mut second = client.subscribe("t", Qos::AtLeastOnce).await.unwrap();
+    assert_eq!(within(second.recv()).await.unwrap().text(), "kept");
+    client
+        .publish("t", "live", Qos::AtLeastOnce, false)
+        .await
+        .unwrap();
+    for subscription in [&mut first, &mut second] {
+        assert_eq!(within(subscription.recv()).await.unwrap().text(), "live");
+    }
+}
+
+#[tokio::test]
 async fn a_subscription_nobody_reads_loses_its_own_messages_and_counts_them() {
     let broker = broker().await;
     let options = ConnectOptions {
