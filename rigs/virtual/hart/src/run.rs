@@ -72,8 +72,10 @@ impl Hart {
                     }
                 }
             };
-            if let Some((from, slot)) = link.take() {
-                let from: &mut Block = &mut self.cache.blocks[from as usize];
+            // A full cache forgets every block when it takes in this one: then nobody is there to be linked.
+            if let Some((from, slot)) = link.take()
+                && let Some(from) = self.cache.blocks.get_mut(from as usize)
+            {
                 from.links[slot as usize] = block;
             }
             let chained = if self.guard.is_armed() {

@@ -1,6 +1,6 @@
 //! Code that changes while it is cached.
 
-use virtual_hart::{StaleCode, Stop};
+use virtual_hart::{FlatRam, Hart, StaleCode, Stop};
 
 use crate::assembler::*;
 use crate::machine::{CODE, DATA, Machine};
@@ -114,4 +114,18 @@ fn invalidate_drops_what_it_names() {
         .invalidate(StaleCode::Range(CODE + 7, CODE + 8));
     machine.run(100);
     assert_eq!(machine.hart.x(10), 100);
+}
+
+#[test]
+fn more_code_than_is_kept_decoded_runs_all_the_same() {
+    // Each jump to the next instruction is a block of its own: twice as many as the cache holds.
+    let jumps = 1 << 18;
+    let mut ram = FlatRam::new(0, 4 * jumps + 4);
+    let jump = 0x0040_006f_u32.to_le_bytes();
+    ram.write(0, &jump.repeat(jumps as usize));
+    ram.write(4 * jumps, &WFI.to_le_bytes());
+    let mut hart = Hart::new();
+    assert_eq!(hart.run(&mut ram, u64::MAX), Stop::WaitForInterrupt);
+    assert_eq!(hart.pc(), 4 * jumps + 4);
+    assert_eq!(hart.instructions(), u64::from(jumps) + 1);
 }
