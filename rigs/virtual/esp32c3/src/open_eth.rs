@@ -168,11 +168,11 @@ impl OpenEth {
 
     /// A frame (without FCS) begins to arrive at `now`, or when the wire is free.
     pub(crate) fn receive(&mut self, now: Ticks, mut frame: Vec<u8>) {
-        if !self.link || self.waiting.len() >= RECEIVE_QUEUE_MAX {
+        if !self.link {
             self.dropped += 1;
-            if self.link {
-                self.raise(INT_BUSY);
-            }
+            return;
+        }
+        if !self.has_room() {
             return;
         }
         if frame.len() < FRAME_BYTES_MIN {
@@ -181,6 +181,16 @@ impl OpenEth {
         let end = now.max(self.line_free) + wire_time(frame.len());
         self.line_free = end;
         self.waiting.push_back((end, frame));
+    }
+
+    /// Whether one more frame may wait; if not, it is counted and reported as lost.
+    fn has_room(&mut self) -> bool {
+        let room = self.waiting.len() < RECEIVE_QUEUE_MAX;
+        if !room {
+            self.dropped += 1;
+            self.raise(INT_BUSY);
+        }
+        room
     }
 
     /// Plugs or unplugs the cable.
@@ -293,7 +303,10 @@ impl OpenEth {
             return;
         }
         if self.register(MODER) & MODER_LOOPBACK != 0 {
-            self.waiting.push_back((now.max(end), frame));
+            // A fragment (shorter than a wire's least) is nobody's frame.
+            if frame.len() >= FRAME_BYTES_MIN && self.has_room() {
+                self.waiting.push_back((now.max(end), frame));
+            }
         } else {
             self.sent.push_back(frame);
         }
@@ -710,6 +723,38 @@ mod tests {
         assert_eq!(bench.peripheral.transmitted(), None);
         assert_eq!(bench.read(TX0) & 0xFFF, TX_CARRIER_LOST);
         assert_eq!(bench.read(INT_SOURCE), INT_TXE);
+    }
+
+    #[test]
+    fn frames_looped_back_are_a_wires_frames() {
+        fn check(length: usize, received: bool) {
+            let mut bench = bench(MODER_LOOPBACK | MODER_PRO, 1);
+            let moder = bench.read(MODER);
+            bench.write(MODER, moder & !MODER_PAD);
+            let frame: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            send(&mut bench, &frame, 0);
+            bench.run(Ticks::from_millis(1));
+            assert_eq!(bench.read(RX0) & BD_OWNED == 0, received, "{length}");
+        }
+        check(64, true);
+        check(60, true);
+        // A fragment, as a collision leaves them: nobody takes it.
+        check(59, false);
+        check(5, false);
+        check(0, false);
+    }
+
+    #[test]
+    fn frames_looped_back_do_not_pile_up() {
+        let mut bench = bench(MODER_LOOPBACK | MODER_PRO, 0);
+        let frame = frame(MAC, 100);
+        for _ in 0..3 * RECEIVE_QUEUE_MAX {
+            send(&mut bench, &frame, 0);
+            bench.run(Ticks::from_millis(1));
+        }
+        assert_eq!(bench.peripheral.waiting.len(), RECEIVE_QUEUE_MAX);
+        assert_eq!(bench.peripheral.dropped(), 2 * RECEIVE_QUEUE_MAX as u64);
+        assert_ne!(bench.read(INT_SOURCE) & INT_BUSY, 0);
     }
 
     #[test]
