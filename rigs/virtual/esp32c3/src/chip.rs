@@ -27,6 +27,9 @@ use crate::soc::Soc;
 use crate::time::Ticks;
 use crate::unmodelled::UnmodelledLog;
 
+/// SYSTEM `PERIP_RST_EN0`: the system timer.
+const SYSTIMER_RST: u64 = 1 << 29;
+
 /// What a chip is made with.
 #[derive(Clone, Debug)]
 pub struct ChipConfig {
@@ -262,6 +265,9 @@ impl Chip {
         }
         self.soc.reset(cause.kind());
         self.soc.peripherals.rtc_cntl.set_cause(cause, now);
+        if cause.kind() >= ResetKind::Core {
+            self.soc.peripherals.systimer.restart(now);
+        }
         self.apply_clock();
         self.reset_hart_alone();
         if stays_halted {
@@ -312,6 +318,7 @@ impl Chip {
 
     /// Resets single blocks: bits of SYSTEM `PERIP_RST_EN0` and `PERIP_RST_EN1`.
     fn reset_blocks(&mut self, bits: u64) {
+        let now = self.now();
         let peripherals = &mut self.soc.peripherals;
         let resettable: [(u32, &mut dyn Peripheral); 6] = [
             (2, &mut peripherals.uart0),
@@ -319,12 +326,15 @@ impl Chip {
             (13, &mut peripherals.timg0),
             (15, &mut peripherals.timg1),
             (23, &mut peripherals.usb_device),
-            (29, &mut peripherals.systimer),
+            (SYSTIMER_RST.trailing_zeros(), &mut peripherals.systimer),
         ];
         for (bit, peripheral) in resettable {
             if bits & 1 << bit != 0 {
                 peripheral.reset(ResetKind::Core);
             }
+        }
+        if bits & SYSTIMER_RST != 0 {
+            peripherals.systimer.restart(now);
         }
         self.soc.refresh_all();
     }

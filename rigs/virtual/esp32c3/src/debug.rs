@@ -2,6 +2,7 @@
 //!
 //! The debug module is another crate; the rig adapts these to what it wants. What a debug access asks of the chip
 //! (a reset through `RTC_CNTL_OPTIONS0`, say) is carried out before the operation returns, and takes no chip time.
+//! Without power nothing answers.
 
 use virtual_hart::{Bus, BusFault, Exception, HaltCause, Width};
 
@@ -64,6 +65,9 @@ impl Chip {
     /// # Errors
     /// The first exception.
     pub fn execute(&mut self, program: &[u32]) -> Result<(), Exception> {
+        if self.state == State::Off {
+            return Err(Exception::InstructionAccessFault(0));
+        }
         let result = self.hart.execute_program(&mut self.soc, program);
         self.carry_out();
         result
@@ -74,6 +78,9 @@ impl Chip {
     /// # Errors
     /// [`BusFault`] when nothing answers there, or not so.
     pub fn bus_read(&mut self, address: u32, width: Width) -> Result<u32, BusFault> {
+        if self.state == State::Off {
+            return Err(BusFault::Unmapped);
+        }
         let cycles = self.hart.cycles();
         let result = self.soc.load(cycles, 0, address, width);
         self.carry_out();
@@ -85,6 +92,9 @@ impl Chip {
     /// # Errors
     /// [`BusFault`] when nothing answers there, or not so.
     pub fn bus_write(&mut self, address: u32, value: u32, width: Width) -> Result<(), BusFault> {
+        if self.state == State::Off {
+            return Err(BusFault::Unmapped);
+        }
         let cycles = self.hart.cycles();
         let result = self.soc.store(cycles, 0, address, value, width);
         self.carry_out();

@@ -149,6 +149,13 @@ impl Systimer {
         }
     }
 
+    /// A reset at `now` is over: what counts begins at 0. Called after `reset`.
+    pub(crate) fn restart(&mut self, now: Ticks) {
+        for unit in &mut self.units {
+            unit.set(0, now);
+        }
+    }
+
     /// When comparator `index` fires next.
     fn due(&self, index: usize) -> Option<Ticks> {
         let comparator = &self.comparators[index];

@@ -301,6 +301,62 @@ fn software_resets_and_what_survives_them() {
 }
 
 #[test]
+fn the_system_timer_begins_at_zero_after_every_reset_of_the_core() {
+    fn counts(chip: &mut Chip) -> u32 {
+        let latched = chip.bus_write(SYSTIMER + 4, 1 << 30, Width::Word);
+        assert_eq!(latched, Ok(()));
+        chip.bus_read(SYSTIMER + 0x44, Width::Word)
+            .expect("a register")
+    }
+    fn check(reset: impl FnOnce(&mut Chip), begins_anew: bool) {
+        let mut chip = boot(&program(|_| {}, |_| {}));
+        run_to(&mut chip, Ticks::from_millis(500));
+        assert_eq!(counts(&mut chip), 8_000_000);
+        reset(&mut chip);
+        let at = chip.now();
+        chip.run(at + Ticks::from_millis(100), u64::MAX);
+        let expected = if begins_anew { 1_600_000 } else { 9_600_000 };
+        let counts = counts(&mut chip);
+        assert!(counts.abs_diff(expected) < 20, "{counts}, not {expected}");
+    }
+    fn write(address: u32, value: u32) -> impl FnOnce(&mut Chip) {
+        move |chip| assert_eq!(chip.bus_write(address, value, Width::Word), Ok(()))
+    }
+    check(write(RTC_CNTL, 0x9C00_A000), true);
+    check(write(RTC_CNTL, 0x1C00_A020), false);
+    check(write(SYSTEM + 0x18, 1 << 29), true);
+    check(Chip::reset_system, true);
+    check(
+        |chip| {
+            chip.power_off();
+            chip.power_on();
+        },
+        true,
+    );
+}
+
+#[test]
+fn without_power_nothing_answers_the_debugger() {
+    let mut chip = boot(&program(|_| {}, |_| {}));
+    run_to(&mut chip, Ticks::from_millis(50));
+    chip.power_off();
+    let (address, width) = (RTC_CNTL, Width::Word);
+    assert_eq!(chip.bus_read(address, width), Err(BusFault::Unmapped));
+    assert_eq!(
+        chip.bus_write(address, 0x9C00_A000, width),
+        Err(BusFault::Unmapped)
+    );
+    assert!(chip.execute(&[NOP]).is_err());
+    let later = chip.now() + Ticks::from_millis(100);
+    assert_eq!(chip.run(later, u64::MAX), Pause::Idle);
+    assert_eq!(
+        resets(&mut chip),
+        [(ResetCause::PowerOn, 0)],
+        "no reset gave it power"
+    );
+}
+
+#[test]
 fn chip_time_is_even_over_frequency_changes() {
     /// SYSTIMER counts that 4000 instructions take at this clock.
     fn check(sysclk: u32, cpu_per: u32, expected: u32) {
