@@ -54,7 +54,7 @@ pub(crate) struct OrderArguments {
     /// The source of all chance; printed by each run, drawn when not given
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
-    /// Shuffle the order, from the seed; else it is by ID
+    /// Shuffle the order, from the seed; else it is by category and ID
     #[arg(long)]
     pub(crate) shuffle: bool,
 }

@@ -30,7 +30,7 @@ pub(crate) fn order(arguments: &OrderArguments) -> (u64, Order) {
     let seed = arguments.seed.unwrap_or_else(draw_seed);
     match arguments.shuffle {
         true => (seed, Order::Shuffled { seed }),
-        false => (seed, Order::ById),
+        false => (seed, Order::Catalogue),
     }
 }
 

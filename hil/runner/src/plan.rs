@@ -109,9 +109,10 @@ fn matches(pattern: &str, name: &str) -> bool {
 /// In which order scenarios run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// By ID, then by name: the same in every run.
+    /// By category, then ID, then name: the same in every run. Connecting comes first, what takes
+    /// long last.
     #[default]
-    ById,
+    Catalogue,
     /// Shuffled, but the same in every run with one seed.
     Shuffled {
         /// The run's seed.
@@ -185,7 +186,7 @@ mod tests {
     }
 
     fn check(selection: Selection, expected: &[&str]) {
-        let plan = Plan::new(&catalogue(), &selection, Order::ById);
+        let plan = Plan::new(&catalogue(), &selection, Order::Catalogue);
         assert_eq!(named(&plan.scenarios), expected, "{selection}");
     }
 

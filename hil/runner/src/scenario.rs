@@ -44,10 +44,10 @@ impl fmt::Debug for Scenario {
 
 inventory::collect!(Scenario);
 
-/// Every scenario of the program, by ID and then by name.
+/// Every scenario of the program, by category, then ID, then name.
 pub fn catalogue() -> Vec<&'static Scenario> {
     let mut all: Vec<&'static Scenario> = inventory::iter::<Scenario>.into_iter().collect();
-    all.sort_by(|a, b| (id_order(a.id), a.name).cmp(&(id_order(b.id), b.name)));
+    all.sort_by_key(|scenario| (scenario.category, id_order(scenario.id), scenario.name));
     all
 }
 

@@ -12,7 +12,7 @@ use crate::stop::Stop;
 /// Prints what is selected; everything if nothing is.
 pub(crate) fn list(arguments: &ListArguments) -> Result<ExitCode, Stop> {
     let selection = settings::selection(&arguments.selection, true);
-    let plan = settings::plan(&super::scenarios(), &selection, Order::ById)
+    let plan = settings::plan(&super::scenarios(), &selection, Order::Catalogue)
         .map_err(|reason| super::nothing_selected(&reason))?;
     match arguments.format {
         ListFormat::Table => print!("{}", table(&plan.scenarios)),

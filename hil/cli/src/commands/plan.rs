@@ -33,7 +33,7 @@ pub(crate) fn plan(arguments: &PlanArguments) -> Result<ExitCode, Stop> {
         );
     }
     let shuffled = match order {
-        Order::ById => "by ID".to_owned(),
+        Order::Catalogue => "by category and ID".to_owned(),
         Order::Shuffled { seed } => format!("shuffled with seed {seed}"),
     };
     eprintln!(

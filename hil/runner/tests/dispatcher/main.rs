@@ -205,7 +205,7 @@ impl Case {
                     names: vec![format!("{name}*")],
                     ..Selection::default()
                 };
-                let plan = Plan::new(&catalogue, &selection, Order::ById);
+                let plan = Plan::new(&catalogue, &selection, Order::Catalogue);
                 plan.scenarios
                     .into_iter()
                     .find(|scenario| scenario.name == *name)
