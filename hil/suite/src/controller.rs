@@ -237,11 +237,26 @@ impl Controller {
     pub(crate) async fn send_to_its_broker(&self) -> Result<(), ScenarioError> {
         self.control(ControlBody::Provision(self.provision.clone()))
             .await?;
-        self.clock
-            .timeout(CONNECTED_WITHIN, self.device.wait_connected())
-            .await
-            .failure("the device back on its broker")?
-            .infra("wait for the device's session")
+        self.wait_connected().await
+    }
+
+    /// Waits until the device has a session with the broker.
+    pub(crate) async fn wait_connected(&self) -> Result<(), ScenarioError> {
+        let connected = self
+            .clock
+            .timeout(CONNECTED_WITHIN, self.device.wait_connected());
+        match connected.await {
+            Ok(result) => result.infra("wait for the device's session"),
+            Err(_) => Err(ScenarioError::failure(
+                format_args!("an MQTT session within {} s", CONNECTED_WITHIN.as_secs()),
+                self.way_to_broker(),
+            )),
+        }
+    }
+
+    /// How far the device has come on its way to the broker, in words.
+    pub(crate) fn way_to_broker(&self) -> String {
+        way_to_broker(self.device.connection().borrow().as_ref())
     }
 
     /// Waits until the device says that a broker refused it.
@@ -270,8 +285,58 @@ pub(crate) fn expect_json(
     context.expect_equal(what, &expected.into(), observed)
 }
 
+/// A state of the device's connection, in words.
+fn way_to_broker(state: Option<&Connection>) -> String {
+    match state {
+        None => "no network yet".to_owned(),
+        Some(Connection::Network { address }) => format!(
+            "on the network as {}, but not on the broker",
+            Ipv4Addr::from(*address)
+        ),
+        Some(Connection::Unreachable { reason }) => format!("the broker unreachable: {reason}"),
+        Some(Connection::Refused { code }) => {
+            format!("the broker refused the connection with code {code}")
+        }
+        Some(Connection::Connected) => "a session".to_owned(),
+        Some(Connection::Lost { reason }) => format!("a session that was lost: {reason}"),
+    }
+}
+
 fn client_gone() -> ScenarioError {
     ScenarioError::Infra {
         reason: "the host's MQTT client has lost its connection".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(state: Option<Connection>, expected: &str) {
+        assert_eq!(way_to_broker(state.as_ref()), expected);
+    }
+
+    #[test]
+    fn the_way_to_the_broker_in_words() {
+        let reason = || "no route".try_into().expect("short");
+        check(None, "no network yet");
+        check(
+            Some(Connection::Network {
+                address: [10, 0, 2, 15],
+            }),
+            "on the network as 10.0.2.15, but not on the broker",
+        );
+        check(
+            Some(Connection::Unreachable { reason: reason() }),
+            "the broker unreachable: no route",
+        );
+        check(
+            Some(Connection::Refused { code: 5 }),
+            "the broker refused the connection with code 5",
+        );
+        check(
+            Some(Connection::Lost { reason: reason() }),
+            "a session that was lost: no route",
+        );
     }
 }

@@ -7,11 +7,13 @@
 //! - [`Controller`]: the device at work, as scenarios see it.
 //! - [`contract`]: what the device promises, as checks.
 //! - `connectivity`, `commands`, `telemetry`, `stability`: the scenarios, one file a behaviour.
+//! - `drills`: faults on purpose, for whoever keeps a rig.
 
 mod commands;
 mod connectivity;
 pub mod contract;
 mod controller;
+mod drills;
 mod product;
 mod refusing_broker;
 mod stability;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_wire::{ControlBody, Hello, ResetReason};
-use hil_bench::{Bench, BenchError, Device};
+use hil_bench::{Bench, BenchError};
 use hil_mqtt::{
     Broker, BrokerError, Client, ConnectOptions, EmbeddedSettings, Observed, Observer, Qos,
 };
@@ -14,7 +14,7 @@ use hil_runner::event::What;
 use hil_runner::{Emitter, PrepareError, Product, ScenarioError, Setup, State};
 use tokio::sync::Mutex;
 
-use crate::controller::{CONNECTED_WITHIN, Controller};
+use crate::controller::Controller;
 
 /// How long the device may take from reset to hello.
 const BOOT_WITHIN: Duration = Duration::from_secs(10);
@@ -173,18 +173,7 @@ async fn boot(controller: &Controller, bench: &Bench, emit: &Emitter) -> Result<
         .provision(&controller.provision)
         .await
         .map_err(blame)?;
-    let connected = clock
-        .timeout(CONNECTED_WITHIN, device.wait_connected())
-        .await;
-    match connected {
-        Ok(result) => result.map_err(blame)?,
-        Err(_) => {
-            return Err(PrepareError::from(ScenarioError::failure(
-                format_args!("an MQTT session within {} s", CONNECTED_WITHIN.as_secs()),
-                so_far(device),
-            )));
-        }
-    }
+    controller.wait_connected().await?;
     let took = clock.now().saturating_sub(booted);
     step.finish(format_args!(
         "device {}, firmware {}, boot {} ({}), MQTT connected after {:.2} s",
@@ -195,13 +184,6 @@ async fn boot(controller: &Controller, bench: &Bench, emit: &Emitter) -> Result<
         took.as_secs_f64()
     ));
     Ok(())
-}
-
-fn so_far(device: &Device) -> String {
-    match device.connection().borrow().as_ref() {
-        None => "no network".to_owned(),
-        Some(state) => format!("{state:?}"),
-    }
 }
 
 fn reset_reason(hello: &Hello) -> String {
