@@ -567,7 +567,6 @@ impl<P: Product> Dispatcher<P> {
             },
             ending => ending,
         };
-        let timed_out = matches!(ending, Ending::TimedOut { .. } | Ending::Stuck { .. });
         let judgement = judge(ending, watch.evidence, scenario.telemetry);
         let attempt = watch.key.attempt;
         let retried = judgement.retry && attempt <= self.settings.retries && !self.stopping;
@@ -578,7 +577,8 @@ impl<P: Product> Dispatcher<P> {
         if judgement.retry {
             self.bench_is_troubled = true;
         }
-        if timed_out || matches!(verdict, Verdict::Crash | Verdict::Infra) {
+        // Nobody knows in what state a scenario that went wrong has left it.
+        if matches!(verdict, Verdict::Fail | Verdict::Crash | Verdict::Infra) {
             self.device = match std::mem::replace(&mut self.device, Device::Unprepared) {
                 Device::Ready(state) => Device::Stale(state),
                 other => other,
