@@ -46,7 +46,7 @@ const RESETS: &[(u32, u32)] = &[
     (0x54, 0x01),
     (0x58, 0x01),
     (0x5C, 0x03),
-    (0x6C, 0x03),
+    (0x60, 0x03),
     (0xFFC, 0x0200_7150),
 ];
 
@@ -193,6 +193,13 @@ mod tests {
         assert_eq!(system.ticks_per_cycle(), 6);
         system.reset(ResetKind::Core);
         assert_eq!(system.ticks_per_cycle(), 24);
+    }
+
+    #[test]
+    fn voltage_monitors_reset_to_the_manuals_values() {
+        let mut bench = Bench::new(System::new());
+        let values = [0x5C, 0x60, 0x6C].map(|offset| bench.read(offset));
+        assert_eq!(values, [3, 3, 0]);
     }
 
     #[test]

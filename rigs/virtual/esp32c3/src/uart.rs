@@ -96,7 +96,7 @@ struct Incoming {
 pub(crate) struct Uart {
     index: u32,
     registers: Registers,
-    int_latched: u32,
+    int_raw: u32,
     int_ena: u32,
     tx: VecDeque<u8>,
     rx: VecDeque<u8>,
@@ -146,7 +146,8 @@ impl Uart {
                     (ID, 0x4000_0500),
                 ],
             ),
-            int_latched: 0,
+            // Nothing is in the transmit FIFO.
+            int_raw: INT_TXFIFO_EMPTY,
             int_ena: 0,
             tx: VecDeque::new(),
             rx: VecDeque::new(),
@@ -239,16 +240,15 @@ impl Uart {
         (self.registers.get(CONF1) >> 9 & 0x1FF) as usize
     }
 
-    /// Raised: what happened and was not cleared, and the two conditions of the FIFOs' fill.
-    fn int_raw(&self) -> u32 {
-        let mut raw = self.int_latched;
+    /// Raises the two conditions of the FIFOs' fill. Like all the others they stay raised until they are cleared, and
+    /// as long as the fill is so, clearing does not help: software drains or fills first.
+    fn raise_by_fill(&mut self) {
         if self.rx.len() >= self.rx_full_threshold().max(1) {
-            raw |= INT_RXFIFO_FULL;
+            self.int_raw |= INT_RXFIFO_FULL;
         }
         if self.tx.len() < self.tx_empty_threshold() {
-            raw |= INT_TXFIFO_EMPTY;
+            self.int_raw |= INT_TXFIFO_EMPTY;
         }
-        raw
     }
 
     /// Begins the next character, if there is one.
@@ -295,12 +295,12 @@ impl Uart {
             Symbol::Break => {
                 let conf0 = self.registers.get(CONF0);
                 self.registers.set(CONF0, conf0 & !CONF0_TXD_BRK);
-                self.int_latched |= INT_TX_BRK_DONE;
+                self.int_raw |= INT_TX_BRK_DONE;
             }
         }
         self.start_sending(sent.end);
         if self.sending.is_none() {
-            self.int_latched |= INT_TX_DONE;
+            self.int_raw |= INT_TX_DONE;
             self.flush_console(context);
         }
     }
@@ -349,17 +349,17 @@ impl Uart {
         if parity == 1 {
             let odd = self.registers.get(CONF0) & CONF0_PARITY_ODD;
             if (value.count_ones() + level(1 + data_bits)) & 1 != odd {
-                self.int_latched |= INT_PARITY_ERR;
+                self.int_raw |= INT_PARITY_ERR;
             }
         }
         if stop == 0 {
-            self.int_latched |= INT_FRM_ERR;
+            self.int_raw |= INT_FRM_ERR;
             if value == 0 {
-                self.int_latched |= INT_BRK_DET;
+                self.int_raw |= INT_BRK_DET;
             }
         }
         if self.rx.len() >= FIFO_BYTES {
-            self.int_latched |= INT_RXFIFO_OVF;
+            self.int_raw |= INT_RXFIFO_OVF;
         } else {
             self.rx.push_back(value as u8);
         }
@@ -384,8 +384,8 @@ impl Peripheral for Uart {
                 }
                 u32::from(byte)
             }
-            INT_RAW => self.int_raw(),
-            INT_ST => self.int_raw() & self.int_ena,
+            INT_RAW => self.int_raw,
+            INT_ST => self.int_raw & self.int_ena,
             INT_ENA => self.int_ena,
             INT_CLR => 0,
             STATUS => STATUS_IDLE | (self.tx.len() as u32) << 16 | self.rx.len() as u32,
@@ -410,7 +410,7 @@ impl Peripheral for Uart {
             }
             INT_RAW | INT_ST | STATUS | FSM_STATUS => {}
             INT_ENA => self.int_ena = value & INT_ALL,
-            INT_CLR => self.int_latched &= !value,
+            INT_CLR => self.int_raw &= !value,
             CONF0 => {
                 self.registers.write(CONF0, value, context);
                 if value & CONF0_RXFIFO_RST != 0 {
@@ -425,6 +425,7 @@ impl Peripheral for Uart {
             ID => self.registers.write(ID, value & !ID_REG_UPDATE, context),
             _ => self.registers.write(offset, value, context),
         }
+        self.raise_by_fill();
     }
 
     fn poll(&mut self, context: &mut Context<'_>) {
@@ -442,8 +443,9 @@ impl Peripheral for Uart {
         }
         if self.timeout.is_some_and(|at| at <= context.now) {
             self.timeout = None;
-            self.int_latched |= INT_RXFIFO_TOUT;
+            self.int_raw |= INT_RXFIFO_TOUT;
         }
+        self.raise_by_fill();
     }
 
     fn next_event(&self) -> Option<Ticks> {
@@ -456,7 +458,7 @@ impl Peripheral for Uart {
     }
 
     fn interrupts(&self) -> u64 {
-        u64::from(self.int_raw() & self.int_ena != 0) << (FIRST_SOURCE + self.index)
+        u64::from(self.int_raw & self.int_ena != 0) << (FIRST_SOURCE + self.index)
     }
 
     fn reset(&mut self, kind: ResetKind) {
@@ -541,6 +543,8 @@ mod tests {
         (0..140).for_each(|n| bench.write(FIFO, n));
         // One is on the line.
         assert_eq!(bench.read(STATUS) >> 16 & 0x3FF, 128);
+        assert_eq!(bench.read(INT_RAW), INT_TXFIFO_EMPTY, "until it is cleared");
+        bench.write(INT_CLR, INT_TXFIFO_EMPTY);
         assert_eq!(bench.read(INT_RAW), 0);
         bench.write(INT_ENA, INT_TXFIFO_EMPTY);
         while bench.peripheral.interrupts() == 0 {
@@ -558,6 +562,7 @@ mod tests {
         let mut bench = bench(0);
         bench.write(CONF1, 3 | CONF1_RX_TOUT_EN);
         bench.write(MEM_CONF, 20 << 16);
+        bench.write(INT_CLR, INT_TXFIFO_EMPTY);
         let character = 10 * BIT / 16;
         for n in 0..2 {
             bench
@@ -573,8 +578,12 @@ mod tests {
         bench.run(Ticks(character));
         assert_eq!(bench.read(INT_RAW), INT_RXFIFO_FULL);
         assert_eq!(bench.read(STATUS) & 0x3FF, 3);
+        bench.write(INT_CLR, INT_RXFIFO_FULL);
+        assert_eq!(bench.read(INT_RAW), INT_RXFIFO_FULL, "it is still full");
         let bytes: Vec<u32> = (0..4).map(|_| bench.read(FIFO)).collect();
         assert_eq!(bytes, [0x61, 0x62, 0x63, 0]);
+        assert_eq!(bench.read(INT_RAW), INT_RXFIFO_FULL, "until it is cleared");
+        bench.write(INT_CLR, INT_RXFIFO_FULL);
         assert_eq!(bench.read(INT_RAW), 0);
         for n in 0..129 {
             let start = bench.now + Ticks(n * character);

@@ -9,7 +9,8 @@
 //! them constant). [`functions`] is the whole table; [`names`] knows the names of the rest.
 //!
 //! Not modelled: the ROM's own data in SRAM (0x3FCD_F000 upwards) other than where a function writes it, secure boot,
-//! download mode, ROM parts of the Wi-Fi and Bluetooth stacks.
+//! download mode, ROM parts of the Wi-Fi and Bluetooth stacks. An interrupt in the middle of a function (a long
+//! `ets_delay_us`) waits for its end; watchdogs don't.
 
 mod arithmetic;
 mod cache;
