@@ -9,7 +9,7 @@
 //!     │ first frame: joined a running device                    │  └────┘
 //!     └─────────────────────────────────────────────────────────┘
 //!  running ── panic frame ──▶ crashed ── frames of another boot ──▶ running, the crash told once
-//!  running ── nothing for too long ──▶ silent ── any frame ──▶ running
+//!  running ── nothing for too long ──▶ crashed: the bench looks where it is
 //! ```
 
 use std::time::Duration;
@@ -46,7 +46,6 @@ pub(crate) struct Monitor {
     /// Bench time of the latest telemetry frame of a device that was heard at all.
     heard: Option<Duration>,
     silence: Duration,
-    silent: bool,
 }
 
 struct Panic {
@@ -78,7 +77,6 @@ impl Monitor {
             boot: None,
             heard: None,
             silence,
-            silent: false,
         }
     }
 
@@ -95,7 +93,6 @@ impl Monitor {
         self.panic = None;
         self.trail = Trail::default();
         self.heard = None;
-        self.silent = false;
     }
 
     /// The flash holds another image now: its boots are counted anew.
@@ -166,12 +163,14 @@ impl Monitor {
         let quiet = self
             .heard
             .is_some_and(|heard| now.saturating_sub(heard) > self.silence);
-        let begins = quiet && !self.silent && !self.crashed;
-        self.silent |= begins;
-        if begins {
-            self.crashed = true;
-        }
+        let begins = quiet && !self.crashed;
+        self.crashed |= begins;
         begins
+    }
+
+    /// The bench could not listen until `now`: what was not heard says nothing of the device.
+    pub(crate) fn excuse_silence(&mut self, now: Duration) {
+        self.heard = self.heard.map(|_| now);
     }
 
     /// The boot that the device is in, as far as known.
@@ -208,7 +207,6 @@ impl Monitor {
             Received::NewBoot { .. } => {}
             Received::Frame(frame) => {
                 self.heard = Some(now);
-                self.silent = false;
                 if self.boot != Some(frame.boot) {
                     self.new_boot(&frame, out);
                 }
@@ -636,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_noticed_once_and_ends_with_the_next_frame() {
+    fn silence_is_noticed_once_a_boot() {
         let mut scene = Scene::new();
         scene.now = Duration::from_secs(100);
         assert!(!scene.poll(), "a device that never spoke is not silent");
@@ -654,6 +652,19 @@ mod tests {
             "boot 2 of t1 (Watchdog)",
         ]);
         scene.now += SILENCE * 2;
+        assert!(scene.poll());
+    }
+
+    #[test]
+    fn a_deaf_bench_blames_no_device() {
+        let mut scene = Scene::new();
+        scene.boots(ResetReason::PowerOn);
+        scene.now += SILENCE * 3;
+        scene.monitor.excuse_silence(scene.now);
+        assert!(!scene.poll());
+        scene.now += SILENCE;
+        assert!(!scene.poll());
+        scene.now += Duration::from_millis(1);
         assert!(scene.poll());
     }
 
