@@ -17,6 +17,8 @@ use crate::time::Ticks;
 
 /// What ROM and second-stage boot loader take from reset to the application, about.
 const BOOT_TIME: Ticks = Ticks::from_millis(30);
+/// Longest a call takes: years. A delay asked for in nonsense must still be a moment that ticks can tell.
+const CALL_CYCLES_MAX: u64 = 1 << 56;
 /// ROM function of that name.
 const ETS_UPDATE_CPU_FREQUENCY: u32 = 0x4000_0588;
 /// `mstatus` as the boot loader leaves it: machine mode, interrupts on.
@@ -140,9 +142,9 @@ impl Chip {
 
     /// Lets `cycles` pass: at once when nothing is due meanwhile, else event by event.
     fn pass(&mut self, cycles: u64, until: u64) {
-        let end = self.hart.cycles().saturating_add(cycles);
+        let end = self.hart.cycles() + cycles.min(CALL_CYCLES_MAX);
         if end <= until {
-            self.hart.advance(cycles);
+            self.hart.advance(end - self.hart.cycles());
         } else {
             self.state = State::Busy {
                 until: self.soc.clock.at(end),

@@ -658,6 +658,25 @@ fn a_rom_delay_lets_time_and_watchdogs_go_on() {
 }
 
 #[test]
+fn the_longest_rom_delay_there_is_only_waits() {
+    let code = program(
+        |a| {
+            for function in [0x4000_0588, 0x4000_0050] {
+                a.li(A0, u32::MAX);
+                a.li(T0, function);
+                a.jalr(RA, T0, 0);
+            }
+        },
+        |_| {},
+    );
+    let mut chip = boot(&code);
+    for limit in [Ticks::from_seconds(1), Ticks::from_seconds(1 << 29)] {
+        assert_eq!(run_to(&mut chip, limit), Pause::Limit);
+        assert!(chip.now() >= limit);
+    }
+}
+
+#[test]
 fn one_seed_gives_one_run() {
     fn state(seed: u64) -> (u64, Ticks, Vec<u32>) {
         let code = program(
