@@ -31,6 +31,22 @@ impl fmt::Display for BacktraceFrame {
     }
 }
 
+impl BacktraceFrame {
+    /// The frame in one line, by the innermost place that is not in Rust's own library: that one
+    /// says what was done, not with which means.
+    pub(crate) fn outside_of_library(&self) -> String {
+        let in_library = |place: &&Place| {
+            let file = place.file.as_deref().unwrap_or_default();
+            file.starts_with("library/") || file.contains("/rustlib/")
+        };
+        let place = self.places.iter().find(|place| !in_library(place));
+        match place.or(self.places.first()) {
+            Some(place) => format!("{:#010x} in {place}", self.address),
+            None => format!("{:#010x}", self.address),
+        }
+    }
+}
+
 /// A place in the source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
@@ -254,6 +270,34 @@ mod tests {
     #[track_caller]
     fn check_addresses(text: &str, expected: &[u32]) {
         assert_eq!(addresses_in(text, is_code), expected, "in {text:?}");
+    }
+
+    #[test]
+    fn a_frame_in_one_line_is_named_by_what_was_done() {
+        let place = |function: &str, file: &str| Place {
+            function: function.into(),
+            file: Some(file.into()),
+            line: Some(7),
+        };
+        let check = |places: &[Place], expected: &str| {
+            let frame = BacktraceFrame {
+                address: 0x4200_0010,
+                places: places.to_vec(),
+            };
+            assert_eq!(frame.outside_of_library(), expected);
+        };
+        let library = place("core::hint::spin_loop", "library/core/src/hint.rs");
+        let ours = place("faults::wait", "src/faults.rs");
+        let caller = place("main", "src/main.rs");
+        check(
+            &[library.clone(), ours, caller],
+            "0x42000010 in faults::wait (src/faults.rs:7)",
+        );
+        check(
+            &[library],
+            "0x42000010 in core::hint::spin_loop (library/core/src/hint.rs:7)",
+        );
+        check(&[], "0x42000010");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     BenchError,
+    backtrace::BacktraceFrame,
     event::{Crash, RttProblem},
     monitor::is_connected,
     session::SessionHandle,
@@ -128,10 +129,14 @@ impl Device {
         };
         match self.shared.clock.timeout(limit, hello).await {
             Ok(hello) => check_version(hello.ok_or(BenchError::Closed)?),
-            Err(_) => Err(BenchError::NoBoot {
-                within: limit,
-                place: self.place().await,
-            }),
+            Err(_) => {
+                let rtt = self.shared.rtt.borrow().clone();
+                Err(BenchError::NoBoot {
+                    within: limit,
+                    rtt,
+                    place: self.place().await,
+                })
+            }
         }
     }
 
@@ -140,7 +145,7 @@ impl Device {
     async fn place(&self) -> Option<String> {
         let backtrace = self.session.call(|worker| worker.backtrace()).await;
         let frames = backtrace.ok()?.ok()?;
-        frames.first().map(ToString::to_string)
+        frames.first().map(BacktraceFrame::outside_of_library)
     }
 
     /// What the device said at this boot; none until it did.

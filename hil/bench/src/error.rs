@@ -83,10 +83,12 @@ pub enum BenchError {
     #[error("RTT is lost: {0}")]
     RttLost(RttProblem),
     /// The device did not say hello after a reset.
-    #[error("the device did not boot within {:.1} s{}", within.as_secs_f64(), at(place))]
+    #[error("the device did not boot within {:.1} s{}{}", within.as_secs_f64(), unheard(rtt), at(place))]
     NoBoot {
         /// How long was waited, bench time.
         within: Duration,
+        /// What was wrong with RTT, through which it would have said so.
+        rtt: Option<RttProblem>,
         /// Where the firmware was, if that could be found out.
         place: Option<String>,
     },
@@ -212,6 +214,12 @@ fn seen(found: &[String]) -> String {
 fn listed(words: &[String]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     quoted.join(", ")
+}
+
+fn unheard(rtt: &Option<RttProblem>) -> String {
+    rtt.as_ref()
+        .map(|problem| format!("; {problem}"))
+        .unwrap_or_default()
 }
 
 fn at(place: &Option<String>) -> String {

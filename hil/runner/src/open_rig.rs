@@ -434,6 +434,7 @@ mod tests {
     fn errors_of_the_bench_go_to_who_must_act() {
         let silent = || BenchError::NoBoot {
             within: Duration::from_secs(10),
+            rtt: None,
             place: None,
         };
         assert!(matches!(
