@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_wire::{ControlBody, Hello, ResetReason};
-use hil_bench::{Bench, BenchError};
+use hil_bench::Bench;
 use hil_mqtt::{
     Broker, BrokerError, Client, ConnectOptions, EmbeddedSettings, Observed, Observer, Qos,
 };
@@ -46,7 +46,7 @@ impl TemperatureController {
             .await
             .map_err(infra)?;
         let controller = Controller {
-            provision: hil_bench::provision(&self.rig, port).map_err(blame)?,
+            provision: hil_bench::provision(&self.rig, port)?,
             responses: Mutex::new(responses),
             broker,
             listen: self.listen_address(),
@@ -160,19 +160,13 @@ fn bench(setup: &Setup) -> Result<&Bench, PrepareError> {
 /// Resets the device, provisions it, and waits until it works.
 async fn boot(controller: &Controller, bench: &Bench, emit: &Emitter) -> Result<(), PrepareError> {
     let step = emit.step("boot", "waiting for the device");
-    bench.reset().await.map_err(blame)?;
+    bench.reset().await?;
     let (device, clock) = (&controller.device, &controller.clock);
-    let hello = device.wait_boot(BOOT_WITHIN).await.map_err(blame)?;
+    let hello = device.wait_boot(BOOT_WITHIN).await?;
     let booted = clock.now();
     let unix_ms = u64::try_from(clock.wall_time().unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    device
-        .demand(ControlBody::SetTime { unix_ms })
-        .await
-        .map_err(blame)?;
-    device
-        .provision(&controller.provision)
-        .await
-        .map_err(blame)?;
+    device.demand(ControlBody::SetTime { unix_ms }).await?;
+    device.provision(&controller.provision).await?;
     controller.wait_connected().await?;
     let took = clock.now().saturating_sub(booted);
     step.finish(format_args!(
@@ -197,23 +191,6 @@ fn reset_reason(hello: &Hello) -> String {
         ResetReason::DeepSleep => "deep sleep".to_owned(),
         ResetReason::Usb => "USB or JTAG".to_owned(),
         ResetReason::Other(code) => format!("cause {code}"),
-    }
-}
-
-/// Whose fault an error of the bench is: a device that does not boot or answer is the firmware's.
-fn blame(error: BenchError) -> PrepareError {
-    match error {
-        BenchError::NoBoot { .. }
-        | BenchError::NoAnswer { .. }
-        | BenchError::Refused { .. }
-        | BenchError::WireVersion { .. } => PrepareError::from(ScenarioError::failure(
-            "a device that boots and answers",
-            error,
-        )),
-        BenchError::TooLong { .. } => PrepareError::Configuration {
-            reason: error.to_string(),
-        },
-        other => infra(other),
     }
 }
 
