@@ -11,6 +11,9 @@ use crate::arguments::{OrderArguments, SelectionArguments};
 /// The tag of what runs when nothing is selected.
 pub(crate) const DEFAULT_TAG: &str = "smoke";
 
+/// The tag of scenarios that break the device on purpose: run only when asked for by tag, ID or name.
+const DRILL_TAG: &str = "drill";
+
 /// What was selected; `smoke` if nothing was and not everything is wanted.
 pub(crate) fn selection(arguments: &SelectionArguments, everything: bool) -> Selection {
     let mut selection = Selection {
@@ -55,6 +58,18 @@ pub(crate) fn plan(
         true => format!("no scenario is {selection}"),
         false => format!("no scenario fits `{}`", unmatched.join("`, `")),
     })
+}
+
+/// What `selection` may run out of `catalogue`: no drills, unless they are asked for.
+pub(crate) fn runnable(
+    mut catalogue: Vec<&'static Scenario>,
+    selection: &Selection,
+) -> Vec<&'static Scenario> {
+    let by_tag = selection.tags.iter().any(|tag| tag == DRILL_TAG);
+    if !by_tag && selection.patterns.is_empty() && selection.names.is_empty() {
+        catalogue.retain(|scenario| !scenario.tags.contains(&DRILL_TAG));
+    }
+    catalogue
 }
 
 /// `HOST:PORT`, `HOST` or `:PORT`, as (host, port). The port is 1883 by default.
@@ -124,6 +139,51 @@ mod tests {
         assert_eq!(selection(&arguments(&[]), false).tags, ["smoke"]);
         assert_eq!(selection(&arguments(&["nightly"]), false).tags, ["nightly"]);
         assert!(selection(&arguments(&[]), true).is_everything());
+    }
+
+    #[test]
+    fn drills_run_only_when_asked_for() {
+        let has_drills = |selection: Selection| {
+            let catalogue = runnable(crate::commands::scenarios(), &selection);
+            let plan = plan(&catalogue, &selection, Order::Catalogue).expect("a plan");
+            plan.scenarios
+                .iter()
+                .any(|scenario| scenario.id.starts_with("DRILL-"))
+        };
+        let list = |one: &str| vec![one.to_owned()];
+        for (selection, expected) in [
+            (Selection::default(), false),
+            (
+                Selection {
+                    categories: vec![hil_runner::Category::Stability],
+                    ..Selection::default()
+                },
+                false,
+            ),
+            (
+                Selection {
+                    tags: list("drill"),
+                    ..Selection::default()
+                },
+                true,
+            ),
+            (
+                Selection {
+                    patterns: list("drill-1"),
+                    ..Selection::default()
+                },
+                true,
+            ),
+            (
+                Selection {
+                    names: list("panic"),
+                    ..Selection::default()
+                },
+                true,
+            ),
+        ] {
+            assert_eq!(has_drills(selection.clone()), expected, "{selection}");
+        }
     }
 
     #[test]

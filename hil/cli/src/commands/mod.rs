@@ -14,7 +14,7 @@ use crate::settings::DEFAULT_TAG;
 use crate::stop::Stop;
 
 /// The scenarios of the product that this program tests.
-fn scenarios() -> Vec<&'static Scenario> {
+pub(crate) fn scenarios() -> Vec<&'static Scenario> {
     // Scenarios enter the catalogue by being linked; without this name nothing would link them.
     use hil_suite as _;
     hil_runner::catalogue()

@@ -109,7 +109,8 @@ fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
             login_env: None,
         };
     }
-    let plan = settings::plan(&super::scenarios(), &selection, order)
+    let catalogue = settings::runnable(super::scenarios(), &selection);
+    let plan = settings::plan(&catalogue, &selection, order)
         .map_err(|reason| super::nothing_selected(&reason))?;
     let image = match &arguments.firmware {
         Some(elf) => ImageSource::Given(elf.clone()),
