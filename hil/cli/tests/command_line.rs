@@ -50,45 +50,65 @@ fn check(arguments: &[&str], exit: i32, expected: Expect) {
 
 #[test]
 fn nothing_selected() {
-    check(&["run", "NOPE-1"], 4, expect![[r#"
+    check(
+        &["run", "NOPE-1"],
+        4,
+        expect![[r#"
           × no scenario fits `NOPE-1`
           help: see `hil list` for IDs, names, categories and tags; without a
                 selection, `smoke` runs
 
-    "#]]);
-    check(&["plan", "--tag", "smok"], 4, expect![[r#"
+    "#]],
+    );
+    check(
+        &["plan", "--tag", "smok"],
+        4,
+        expect![[r#"
           × no scenario fits `smok`
           help: see `hil list` for IDs, names, categories and tags; without a
                 selection, `smoke` runs
 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_rig() {
-    check(&["run", "--rig", "virtul"], 2, expect![[r#"
+    check(
+        &["run", "--rig", "virtul"],
+        2,
+        expect![[r#"
           × unknown rig `virtul`
           help: write `virtual`; known rigs: `bench-esp32c3`, `virtual`
 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_broker_that_is_none() {
-    check(&["run", "--broker", "mqtt://here"], 2, expect![[r#"
+    check(
+        &["run", "--broker", "mqtt://here"],
+        2,
+        expect![[r#"
           × `mqtt://here` is no broker: the port is no number from 1 to 65535; write
           │ `host:port`, such as `127.0.0.1:1883`
 
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_category() {
-    check(&["run", "--category", "smoke"], 2, expect![[r#"
+    check(
+        &["run", "--category", "smoke"],
+        2,
+        expect![[r#"
         error: invalid value 'smoke' for '--category <CATEGORY>': unknown category `smoke`; known categories: `connectivity`, `commands`, `telemetry`, `load`, `security`, `integration`, `performance`, `stability`
 
         For more information, try '--help'.
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

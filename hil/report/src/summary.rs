@@ -18,6 +18,10 @@ pub fn write_summary(path: &Path, summary: &RunSummary) -> Result<(), RecordErro
     let mut text = serde_json::to_vec_pretty(summary).map_err(|cause| error(cause.into()))?;
     text.push(b'\n');
     let beside = path.with_extension("json.new");
-    fs::write(&beside, text).map_err(error)?;
-    fs::rename(&beside, path).map_err(error)
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|cause| {
+        // What was begun is of no use to anybody.
+        let _ = fs::remove_file(&beside);
+        error(cause)
+    })
 }

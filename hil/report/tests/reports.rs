@@ -507,6 +507,18 @@ fn a_full_disk_is_told_with_the_file_and_what_to_do() {
 }
 
 #[test]
+fn a_summary_is_whole_or_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.json");
+    let summary = started().summary;
+    hil_report::write_summary(&path, &summary).unwrap();
+    let read: RunSummary = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(read, summary);
+    assert!(hil_report::write_summary(&directory.path().join("none/run.json"), &summary).is_err());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_really_full_device() {
     let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
         // Only Linux has it; the stand-in above covers the rest.

@@ -195,6 +195,7 @@ pub enum What {
         /// What, in words.
         figure: String,
         /// How much.
+        #[serde(deserialize_with = "number")]
         value: f64,
         /// Of what: `ms`, `B`, `1/s`. (Not `unit`, which every event has.)
         unit_of_measure: String,
@@ -228,6 +229,15 @@ pub enum What {
         /// What it came to.
         summary: Box<RunSummary>,
     },
+}
+
+/// A floating-point number, whatever features serde_json was built with: with
+/// `arbitrary_precision`, which other crates turn on, a number in a tagged enum arrives as a map.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    number
+        .as_f64()
+        .ok_or_else(|| serde::de::Error::custom("a number out of range"))
 }
 
 /// One scenario of a plan.
