@@ -34,12 +34,16 @@ impl TemperatureController {
     async fn start(&self, setup: &mut Setup) -> Result<State, PrepareError> {
         let bench = bench(setup)?;
         let (device, clock) = (bench.device().clone(), bench.clock().clone());
+        let step = setup.emit.step("broker", "starting the broker");
         let broker = self.start_broker().await?;
         let port = broker.port();
-        setup
-            .emit
-            .note(format_args!("broker at {}", broker.address()));
         let client = self.connect(&broker, setup).await?;
+        let kind = if broker.is_embedded() {
+            "embedded"
+        } else {
+            "external"
+        };
+        step.finish(format_args!("{kind}, {}", broker.address()));
         let base_topic = self.rig.rig.device.base_topic();
         let responses = client
             .subscribe(&format!("{base_topic}/command/response"), Qos::AtLeastOnce)

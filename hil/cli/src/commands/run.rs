@@ -288,16 +288,9 @@ async fn open_bench(settings: &Settings, journal: &mut Journal) -> Result<Bench,
         (hil_rig::Probe::Usb(probe), None) => probe.selector.to_string(),
         (hil_rig::Probe::Virtual(_), None) => "virtual".to_owned(),
     };
-    let broker = match &rig.broker.endpoint {
-        BrokerEndpoint::Embedded { listen, port: 0 } => {
-            format!("embedded on a free port of {listen}")
-        }
-        BrokerEndpoint::Embedded { listen, port } => format!("embedded on {listen}:{port}"),
-        BrokerEndpoint::External { host, port, .. } => format!("{host}:{port}"),
-    };
     step.done(
         journal,
-        format_args!("{}: {about}, probe {probe}, broker {broker}", rig.name),
+        format_args!("{}: {about}, probe {probe}", rig.name),
     );
     Ok(bench)
 }
