@@ -44,7 +44,8 @@ fn help_of_every_command() {
 fn check(arguments: &[&str], exit: i32, expected: Expect) {
     let output = hil(&project(), arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    expected.assert_eq(&stderr);
+    // A first line at the margin keeps the indentation of the others.
+    expected.assert_eq(&format!("$ hil {}\n{stderr}", arguments.join(" ")));
     assert_eq!(output.status.code(), Some(exit), "{output:?}");
 }
 
@@ -54,21 +55,23 @@ fn nothing_selected() {
         &["run", "NOPE-1"],
         4,
         expect![[r#"
-          × no scenario fits `NOPE-1`
-          help: see `hil list` for IDs, names, categories and tags; without a
-                selection, `smoke` runs
+            $ hil run NOPE-1
+              × no scenario fits `NOPE-1`
+              help: see `hil list` for IDs, names, categories and tags; without a
+                    selection, `smoke` runs
 
-    "#]],
+        "#]],
     );
     check(
         &["plan", "--tag", "smok"],
         4,
         expect![[r#"
-          × no scenario fits `smok`
-          help: see `hil list` for IDs, names, categories and tags; without a
-                selection, `smoke` runs
+            $ hil plan --tag smok
+              × no scenario fits `smok`
+              help: see `hil list` for IDs, names, categories and tags; without a
+                    selection, `smoke` runs
 
-    "#]],
+        "#]],
     );
 }
 
@@ -78,10 +81,11 @@ fn an_unknown_rig() {
         &["run", "--rig", "virtul"],
         2,
         expect![[r#"
-          × unknown rig `virtul`
-          help: write `virtual`; known rigs: `bench-esp32c3`, `virtual`
+            $ hil run --rig virtul
+              × unknown rig `virtul`
+              help: write `virtual`; known rigs: `bench-esp32c3`, `virtual`
 
-    "#]],
+        "#]],
     );
 }
 
@@ -91,10 +95,11 @@ fn a_broker_that_is_none() {
         &["run", "--broker", "mqtt://here"],
         2,
         expect![[r#"
-          × `mqtt://here` is no broker: the port is no number from 1 to 65535; write
-          │ `host:port`, such as `127.0.0.1:1883`
+            $ hil run --broker mqtt://here
+              × `mqtt://here` is no broker: the port is no number from 1 to 65535; write
+              │ `host:port`, such as `127.0.0.1:1883`
 
-    "#]],
+        "#]],
     );
 }
 
@@ -104,10 +109,11 @@ fn an_unknown_category() {
         &["run", "--category", "smoke"],
         2,
         expect![[r#"
-        error: invalid value 'smoke' for '--category <CATEGORY>': unknown category `smoke`; known categories: `connectivity`, `commands`, `telemetry`, `load`, `security`, `integration`, `performance`, `stability`
+            $ hil run --category smoke
+            error: invalid value 'smoke' for '--category <CATEGORY>': unknown category `smoke`; known categories: `connectivity`, `commands`, `telemetry`, `load`, `security`, `integration`, `performance`, `stability`
 
-        For more information, try '--help'.
-    "#]],
+            For more information, try '--help'.
+        "#]],
     );
 }
 
