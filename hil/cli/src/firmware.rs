@@ -5,6 +5,8 @@
 //! because it was meant for the host.
 
 use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -32,6 +34,9 @@ const DROPPED: [&str; 7] = [
     "RUST_RECURSION_COUNT",
     "RUSTUP_TOOLCHAIN_SOURCE",
 ];
+
+/// Locked by whose turn it is.
+const TURN: &str = ".turn";
 
 /// A firmware package to be built.
 #[derive(Clone, Debug)]
@@ -158,6 +163,21 @@ impl Firmware {
             fresh: artifacts.compiled == 0,
             took: since.elapsed(),
         })
+    }
+
+    /// The turn to build, kept until what was built is read: a build with other features writes to
+    /// the same place, and cargo's own lock ends with the build. Waits for whoever has it.
+    pub(crate) async fn turn(&self) -> io::Result<File> {
+        let path = self.target_directory.join(TURN);
+        let taken = tokio::task::spawn_blocking(move || {
+            if let Some(directory) = path.parent() {
+                fs::create_dir_all(directory)?;
+            }
+            let file = File::create(path)?;
+            file.lock()?;
+            Ok(file)
+        });
+        taken.await.map_err(io::Error::other)?
     }
 
     /// Whether the compiler has the target's libraries; works with and without rustup.
@@ -328,6 +348,19 @@ mod tests {
         assert!(built.elf.is_file() && !built.fresh, "{built:?}");
         let again = firmware.build(|_| {}).await.unwrap();
         assert!(again.fresh && again.elf == built.elf, "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn one_builds_at_a_time_until_it_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let firmware = package(directory.path(), "fn main() {}");
+        let turn = firmware.turn().await.unwrap();
+        let other = File::open(firmware.target_directory.join(TURN)).unwrap();
+        assert!(other.try_lock().is_err());
+        drop(turn);
+        assert!(other.try_lock().is_ok());
+        drop(other);
+        firmware.turn().await.unwrap();
     }
 
     #[tokio::test]

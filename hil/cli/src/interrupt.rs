@@ -2,6 +2,8 @@
 
 use hil_runner::{Cancel, ExitCode};
 
+use crate::stop::say;
+
 /// What the first Ctrl-C, or a request of the system to end, asks. The second ends the program.
 pub(crate) fn listen() -> Cancel {
     let cancel = Cancel::new();
@@ -11,7 +13,7 @@ pub(crate) fn listen() -> Cancel {
     tokio::spawn(async move {
         asked.request(signals.next().await);
         signals.next().await;
-        eprintln!("stopped at once; the report is not complete");
+        say("stopped at once; the report is not complete");
         std::process::exit(ExitCode::Interrupted.code().into());
     });
     cancel

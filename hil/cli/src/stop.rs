@@ -59,9 +59,16 @@ impl Stop {
 
     /// Shows the page on stderr. How the program ends is returned.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("{:?}", self.page);
+        say(format_args!("{:?}", self.page));
         self.exit
     }
+}
+
+/// Says something on stderr. If that can't be written, as into a log on a full disk, nobody can be
+/// told; the exit code still says how it ended, which a panic would not.
+pub(crate) fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 impl From<hil_rig::RigError> for Stop {

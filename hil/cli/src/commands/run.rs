@@ -22,7 +22,7 @@ use tokio::sync::broadcast;
 use crate::arguments::RunArguments;
 use crate::firmware::{self, BuildError, Firmware, Progress};
 use crate::output::Output;
-use crate::stop::Stop;
+use crate::stop::{Stop, say};
 use crate::{interrupt, project, settings};
 
 /// Everything that was meant.
@@ -88,7 +88,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode, Stop> {
     };
     let mut exit = summary.exit_code();
     if let Err(error) = write_summary(&output.file("run.json"), &summary) {
-        eprintln!("{error}");
+        say(&error);
         if exit == ExitCode::Passed {
             exit = ExitCode::Infra;
         }
@@ -236,6 +236,13 @@ async fn open(settings: &Settings, cancel: &Cancel, journal: &mut Journal) -> Re
 async fn image(settings: &Settings, journal: &mut Journal) -> Result<FirmwareImage, Stop> {
     let chip = &settings.rig.rig.device.chip;
     let step = Step::begin(journal, "firmware", "building");
+    let _turn =
+        match &settings.image {
+            ImageSource::Given(_) => None,
+            ImageSource::Built(firmware) => Some(firmware.turn().await.map_err(|error| {
+                Stop::usage(format!("can't write to `target/firmware`: {error}"))
+            })?),
+        };
     let (elf, how) = match &settings.image {
         ImageSource::Given(elf) => (elf.clone(), format!("given as `{}`", elf.display())),
         ImageSource::Built(firmware) => {
