@@ -338,6 +338,7 @@ impl From<BenchError> for ScenarioError {
 
 /// As for scenarios, but what the author of a rig file must mend ends the run.
 impl From<BenchError> for PrepareError {
+    #[track_caller]
     fn from(error: BenchError) -> Self {
         match error.responsible() {
             Responsible::Author => PrepareError::Configuration {
