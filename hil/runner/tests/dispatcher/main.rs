@@ -269,6 +269,26 @@ async fn a_timeout_is_a_fail_and_the_device_is_made_ready_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_fail_the_device_is_made_ready_again() {
+    Case::new()
+        .check(
+            &["fails", "passes"],
+            1,
+            expect![[r#"
+            device_gets_ready#1 boot: ready, time 1
+            fails#1 started
+            fails#1 FAIL expected status "ok", observed "error" <hil run T-2 --seed 7>
+            device_gets_ready#1 boot: ready, time 2
+            passes#1 started
+            passes#1 note: made ready 2 times
+            passes#1 PASS -
+            1 passed, 1 failed, 0 crashed, 0 infra, 0 blocked, 0 not run
+        "#]],
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_is_our_bug_and_is_not_retried() {
     Case::new().check(&["panics"], 3, expect![[r#"
         device_gets_ready#1 boot: ready, time 1
@@ -700,17 +720,22 @@ async fn the_runs_time_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_ends_the_run_in_order() {
     let mut case = Case::new();
-    case.lines.full_after = Some(4);
+    case.lines.full_after = Some(3);
     let product = case.product.clone();
+    let since = tokio::time::Instant::now();
     case.check(
         &["waits", "passes"],
         3,
         expect![[r#"
-        device_gets_ready#1 boot: ready, time 1
-        waits#1 started
-    "#]],
+            device_gets_ready#1 boot: ready, time 1
+        "#]],
     )
     .await;
+    assert!(
+        since.elapsed() < Duration::from_secs(1),
+        "the unit was not ended: {:?}",
+        since.elapsed()
+    );
     assert!(product.finished.load(Ordering::SeqCst));
 }
 
