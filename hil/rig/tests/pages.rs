@@ -31,9 +31,9 @@ fn page(error: &RigError) -> String {
         .with_width(100)
         .render_report(&mut page, error)
         .expect("a page can be written");
-    page.lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect()
+    // A first line at the margin keeps the indentation of the others in the expectations.
+    let lines = page.lines().map(|line| format!("{}\n", line.trim_end()));
+    std::iter::once("error\n".to_owned()).chain(lines).collect()
 }
 
 #[track_caller]
@@ -86,6 +86,7 @@ publish-p95-ms = 900
 fragmentation-percent = 200
 "#,
         expect![[r#"
+            error
               × rig file `rigs/attic.toml` has 15 mistakes
 
             Error:
@@ -258,19 +259,20 @@ fn an_unknown_key_comes_with_a_suggestion() {
         "device-id",
         "device_id",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × unknown key `device_id` in `[device]`
-           ╭─[rigs/attic.toml:7:1]
-         6 │ firmware = "firmware/app"
-         7 │ device_id = "tempcontroller01"
-           · ────┬────
-           ·     ╰── known: `chip`, `firmware`, `device-id`, `topic-levels`, `telemetry-interval-s`, `retain-telemetry`
-         8 │
-           ╰────
-          help: write `device-id`
-    "#]],
+            Error:
+              × unknown key `device_id` in `[device]`
+               ╭─[rigs/attic.toml:7:1]
+             6 │ firmware = "firmware/app"
+             7 │ device_id = "tempcontroller01"
+               · ────┬────
+               ·     ╰── known: `chip`, `firmware`, `device-id`, `topic-levels`, `telemetry-interval-s`, `retain-telemetry`
+             8 │
+               ╰────
+              help: write `device-id`
+        "#]],
     );
 }
 
@@ -280,19 +282,20 @@ fn an_unknown_table_comes_with_the_known_ones() {
         "[broker]",
         "[brokers]",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × unknown table `brokers` in the rig file
-            ╭─[rigs/attic.toml:15:2]
-         14 │
-         15 │ [brokers]
-            ·  ───┬───
-            ·     ╰── known: `schema`, `name`, `description`, `device`, `probe`, `network`, `broker`, `limits`
-         16 │ kind = "embedded"
-            ╰────
-          help: write `broker`
-    "#]],
+            Error:
+              × unknown table `brokers` in the rig file
+                ╭─[rigs/attic.toml:15:2]
+             14 │
+             15 │ [brokers]
+                ·  ───┬───
+                ·     ╰── known: `schema`, `name`, `description`, `device`, `probe`, `network`, `broker`, `limits`
+             16 │ kind = "embedded"
+                ╰────
+              help: write `broker`
+        "#]],
     );
 }
 
@@ -302,18 +305,19 @@ fn a_wrong_type_is_named() {
         "\"ethernet\"",
         "1",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × `driver` is an integer
-            ╭─[rigs/attic.toml:13:10]
-         12 │ [network]
-         13 │ driver = 1
-            ·          ┬
-            ·          ╰── a string is needed
-         14 │
-            ╰────
-    "#]],
+            Error:
+              × `driver` is an integer
+                ╭─[rigs/attic.toml:13:10]
+             12 │ [network]
+             13 │ driver = 1
+                ·          ┬
+                ·          ╰── a string is needed
+             14 │
+                ╰────
+        "#]],
     );
 }
 
@@ -323,55 +327,58 @@ fn a_misspelt_kind_does_not_hide_the_rest() {
         "kind = \"virtual\"",
         "kid = \"virtual\"\nmac = 1",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × unknown key `kid` in `[probe]`
-            ╭─[rigs/attic.toml:10:1]
-          9 │ [probe]
-         10 │ kid = "virtual"
-            · ─┬─
-            ·  ╰── `kind` is needed
-         11 │ mac = 1
-            ╰────
-          help: write `kind`
-    "#]],
+            Error:
+              × unknown key `kid` in `[probe]`
+                ╭─[rigs/attic.toml:10:1]
+              9 │ [probe]
+             10 │ kid = "virtual"
+                · ─┬─
+                ·  ╰── `kind` is needed
+             11 │ mac = 1
+                ╰────
+              help: write `kind`
+        "#]],
     );
     check_changed(
         "kind = \"virtual\"",
         "kind = \"virtaul\"",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × unknown kind `virtaul` in `[probe]`
-            ╭─[rigs/attic.toml:10:8]
-          9 │ [probe]
-         10 │ kind = "virtaul"
-            ·        ────┬────
-            ·            ╰── known: `virtual`, `usb`
-         11 │
-            ╰────
-          help: write `virtual`
-    "#]],
+            Error:
+              × unknown kind `virtaul` in `[probe]`
+                ╭─[rigs/attic.toml:10:8]
+              9 │ [probe]
+             10 │ kind = "virtaul"
+                ·        ────┬────
+                ·            ╰── known: `virtual`, `usb`
+             11 │
+                ╰────
+              help: write `virtual`
+        "#]],
     );
     check_changed(
         "kind = \"virtual\"",
         "",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × `[probe]` has no `kind`
-            ╭─[rigs/attic.toml:9:1]
-          8 │
-          9 │ [probe]
-            · ───┬───
-            ·    ╰── needed here
-         10 │
-            ╰────
-          help: write `kind = "virtual"`
-    "#]],
+            Error:
+              × `[probe]` has no `kind`
+                ╭─[rigs/attic.toml:9:1]
+              8 │
+              9 │ [probe]
+                · ───┬───
+                ·    ╰── needed here
+             10 │
+                ╰────
+              help: write `kind = "virtual"`
+        "#]],
     );
 }
 
@@ -380,6 +387,7 @@ fn a_table_must_be_a_table() {
     check(
         "schema = 1\nname = \"attic\"\nprobe = \"virtual\"\n",
         expect![[r#"
+            error
               × rig file `rigs/attic.toml` has 4 mistakes
 
             Error:
@@ -422,6 +430,7 @@ fn a_number_out_of_range_is_told_its_range() {
         "kind = \"embedded\"",
         "kind = \"embedded\"\nport = 65536",
         expect![[r#"
+            error
               × rig file `rigs/attic.toml` has a mistake
 
             Error:
@@ -442,15 +451,16 @@ fn a_missing_table_is_told() {
         "[network]\ndriver = \"ethernet\"\n",
         "",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × the rig file has no table `[network]`
-            ╭─[rigs/attic.toml:15:1]
-         14 │ kind = "embedded"
-            ╰────
-          help: add `[network]`: how the device reaches the network
-    "#]],
+            Error:
+              × the rig file has no table `[network]`
+                ╭─[rigs/attic.toml:15:1]
+             14 │ kind = "embedded"
+                ╰────
+              help: add `[network]`: how the device reaches the network
+        "#]],
     );
 }
 
@@ -460,19 +470,20 @@ fn a_missing_key_is_told() {
         "chip = \"esp32c3\"\n",
         "",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × `[device]` has no `chip`
-           ╭─[rigs/attic.toml:4:1]
-         3 │
-         4 │ [device]
-           · ────┬───
-           ·     ╰── needed here
-         5 │ firmware = "firmware/app"
-           ╰────
-          help: write `chip = "esp32c3"`
-    "#]],
+            Error:
+              × `[device]` has no `chip`
+               ╭─[rigs/attic.toml:4:1]
+             3 │
+             4 │ [device]
+               · ────┬───
+               ·     ╰── needed here
+             5 │ firmware = "firmware/app"
+               ╰────
+              help: write `chip = "esp32c3"`
+        "#]],
     );
 }
 
@@ -482,6 +493,7 @@ fn another_schema_is_not_read_on() {
         "schema = 1\nname = \"attic\"",
         "schema = 2\nnom = 3",
         expect![[r#"
+            error
               × rig file `rigs/attic.toml` has a mistake
 
             Error:
@@ -503,18 +515,19 @@ fn a_missing_schema_is_told() {
         "schema = 1\n",
         "",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × the rig file has no `schema`
-           ╭─[rigs/attic.toml:1:1]
-         1 │ name = "attic"
-           · ▲
-           · ╰── it begins here
-         2 │
-           ╰────
-          help: begin it with `schema = 1`
-    "#]],
+            Error:
+              × the rig file has no `schema`
+               ╭─[rigs/attic.toml:1:1]
+             1 │ name = "attic"
+               · ▲
+               · ╰── it begins here
+             2 │
+               ╰────
+              help: begin it with `schema = 1`
+        "#]],
     );
 }
 
@@ -524,30 +537,31 @@ fn what_is_not_toml_is_told_where() {
         "[device]",
         "[device\nhello world",
         expect![[r#"
-          × rig file `rigs/attic.toml` has 2 mistakes
+            error
+              × rig file `rigs/attic.toml` has 2 mistakes
 
-        Error:
-          × unclosed table, expected `]`
-           ╭─[rigs/attic.toml:4:8]
-         3 │
-         4 │ [device
-           ·        ▲
-           ·        ╰── this is no TOML
-         5 │ hello world
-           ╰────
-          help: see https://toml.io for how tables, keys and strings are written
+            Error:
+              × unclosed table, expected `]`
+               ╭─[rigs/attic.toml:4:8]
+             3 │
+             4 │ [device
+               ·        ▲
+               ·        ╰── this is no TOML
+             5 │ hello world
+               ╰────
+              help: see https://toml.io for how tables, keys and strings are written
 
-        Error:
-          × key with no value, expected `=`
-           ╭─[rigs/attic.toml:5:7]
-         4 │ [device
-         5 │ hello world
-           ·       ▲
-           ·       ╰── this is no TOML
-         6 │ chip = "esp32c3"
-           ╰────
-          help: see https://toml.io for how tables, keys and strings are written
-    "#]],
+            Error:
+              × key with no value, expected `=`
+               ╭─[rigs/attic.toml:5:7]
+             4 │ [device
+             5 │ hello world
+               ·       ▲
+               ·       ╰── this is no TOML
+             6 │ chip = "esp32c3"
+               ╰────
+              help: see https://toml.io for how tables, keys and strings are written
+        "#]],
     );
 }
 
@@ -557,19 +571,20 @@ fn the_name_is_the_files() {
         "\"attic\"",
         "\"cellar\"",
         expect![[r#"
-          × rig file `rigs/attic.toml` has a mistake
+            error
+              × rig file `rigs/attic.toml` has a mistake
 
-        Error:
-          × the rig is called `cellar`, its file `attic.toml`
-           ╭─[rigs/attic.toml:2:8]
-         1 │ schema = 1
-         2 │ name = "cellar"
-           ·        ────┬───
-           ·            ╰── rigs are found by the name of their file
-         3 │
-           ╰────
-          help: write `attic`, or rename the file
-    "#]],
+            Error:
+              × the rig is called `cellar`, its file `attic.toml`
+               ╭─[rigs/attic.toml:2:8]
+             1 │ schema = 1
+             2 │ name = "cellar"
+               ·        ────┬───
+               ·            ╰── rigs are found by the name of their file
+             3 │
+               ╰────
+              help: write `attic`, or rename the file
+        "#]],
     );
 }
 
@@ -579,6 +594,7 @@ fn a_board_on_usb_needs_wifi_and_an_address_for_the_broker() {
         "kind = \"virtual\"",
         "kind = \"usb\"\nselector = \"devkit\"",
         expect![[r#"
+            error
               × rig file `rigs/attic.toml` has a mistake
 
             Error:
@@ -597,6 +613,7 @@ fn a_board_on_usb_needs_wifi_and_an_address_for_the_broker() {
         "kind = \"virtual\"",
         "kind = \"usb\"\nselector = \"303a:1001\"",
         expect![[r#"
+            error
               × rig file `rigs/attic.toml` has 2 mistakes
 
             Error:
@@ -643,6 +660,7 @@ fn a_secret_in_place_of_a_name_is_not_repeated() {
 fn an_unreadable_file_is_told() {
     let error = Rig::load(Path::new("rigs/nowhere.toml")).expect_err("no such file");
     expect![[r#"
+        error
           × can't read rig file `rigs/nowhere.toml`
           ╰─▶ No such file or directory (os error 2)
           help: check that it is there and may be read
@@ -660,11 +678,13 @@ fn an_unknown_rig_is_told_the_known_ones() {
     }
     let error = |name| page(&Rig::find(name, project.path()).expect_err("unknown"));
     expect![[r#"
+        error
           × unknown rig `atic`
           help: write `attic`; known rigs: `attic`, `cellar`
     "#]]
     .assert_eq(&error("atic"));
     expect![[r#"
+        error
           × unknown rig `garage`
           help: known rigs: `attic`, `cellar`
     "#]]
@@ -688,6 +708,7 @@ fn missing_variables_are_told_together() {
         .resolve(|name| (name == "PASSPHRASE").then(|| "x".repeat(65)))
         .expect_err("missing");
     expect![[r#"
+        error
           × rig `attic` needs `SSID` (name of the Wi-Fi network; not set), `PASSPHRASE` (Wi-Fi passphrase;
           │ longer than 64 bytes), `USER_` (user name at the broker; not set), `PASSWORD` (password at the
           │ broker; not set)
