@@ -138,6 +138,10 @@ impl<P: Product> Dispatcher<P> {
             if matches!(self.activity, Activity::Idle) && !self.start_next() {
                 break;
             }
+            if self.journal.error().is_some() && !self.stopping {
+                // What was just started could not be recorded: it ends before anything is waited for.
+                continue;
+            }
             let input = self.next_input().await;
             self.handle(input).await;
         }
