@@ -93,7 +93,15 @@ async fn count_boot(storage: Option<&mut Storage>, memory: BootMemory) -> (u32, 
     if let Err(error) = storage.set_boot_count(boot_count).await {
         defmt::error!("boot count not kept: {}", error);
     }
-    (boot_count, storage.provision().await)
+    let kept = storage.provision().await.filter(|kept| {
+        // Flash may hold what a version with other limits took.
+        let usable = provisioning::check(kept).is_ok();
+        if !usable {
+            defmt::warn!("configuration kept in flash is out of range: waiting for another");
+        }
+        usable
+    });
+    (boot_count, kept)
 }
 
 fn keep_boot_count(boot_count: u32, memory: BootMemory) {

@@ -67,7 +67,7 @@ pub async fn task(stack: Stack<'static>, mut provision: Provision, boot: Boot) -
     let mut boot = Some(boot);
     loop {
         let work = async {
-            // Checked when the configuration was taken, see `provisioning::check`.
+            // Checked when it was taken and when it was read from flash: `provisioning::check`.
             let topics = provisioning::topics(&provision).expect("checked topics");
             let session = Parts {
                 stack,
