@@ -4,7 +4,7 @@
 //! out from chip time when somebody looks. A divider of 1 means 2, and 0 means 65,536.
 //!
 //! Not modelled: the clock gate, the lengths of the watchdog's reset pulses, its flash-boot mode (the boot loader
-//! that would switch it off is emulated).
+//! that would switch it off is emulated), `WDT_CONF_UPDATE_EN` (a changed configuration counts at once).
 
 #![allow(unreachable_pub)] // What bitbybit generates is public.
 
