@@ -418,7 +418,7 @@ fn an_image_without_a_control_block() {
 
 #[test]
 fn a_control_block_that_never_appears() {
-    let project = Project::with_firmware(move_control_block);
+    let project = Project::with_firmware(|elf| move_control_block(elf));
     let arguments = ["CON-1", "--firmware", "image.elf"];
     let said = project.run_to_the_end(&arguments, 1);
     let summary = project.summary();
@@ -435,7 +435,7 @@ fn a_control_block_that_never_appears() {
 }
 
 /// Has the symbol `_SEGGER_RTT` point to where nothing is. Source: System V ABI, "Symbol Table".
-fn move_control_block(elf: &mut Vec<u8>) {
+fn move_control_block(elf: &mut [u8]) {
     let word = |at: usize| u32::from_le_bytes(elf[at..at + 4].try_into().expect("four")) as usize;
     let half = |at: usize| u16::from_le_bytes(elf[at..at + 2].try_into().expect("two")) as usize;
     let (sections, size, count) = (word(32), half(46), half(48));
