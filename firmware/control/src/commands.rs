@@ -1,6 +1,6 @@
 //! The commands: one request in, one response out.
 //!
-//! A command is an entry in [`COMMANDS`] and an arm of [`Command::from_name`]; `help` reads the
+//! A command is an entry in [`COMMANDS`] and an arm of `Command::from_request`; `help` reads the
 //! same table, so it can't forget one.
 
 use core::fmt::{self, Write};
