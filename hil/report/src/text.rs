@@ -308,6 +308,13 @@ impl TerminalText {
                 abort.reason
             )));
         }
+        if !summary.unmodelled.is_empty() {
+            lines.push(result(format!(
+                "   {} {}",
+                self.style.heading("unmodelled"),
+                unmodelled(&summary.unmodelled)
+            )));
+        }
         lines.push(result(format!("   {text}")));
         if let Some(directory) = &self.directory {
             lines.push(result(format!(
@@ -317,6 +324,16 @@ impl TerminalText {
         }
         lines
     }
+}
+
+/// The first few kinds of access, and how many more there are.
+fn unmodelled(accesses: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let mut text = accesses[..accesses.len().min(SHOWN)].join("; ");
+    if accesses.len() > SHOWN {
+        text.push_str(&format!("; {} more in run.json", accesses.len() - SHOWN));
+    }
+    text
 }
 
 /// What a device says must not steer the terminal.

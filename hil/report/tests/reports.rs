@@ -361,6 +361,25 @@ fn a_run_that_could_not_begin_as_text() {
 }
 
 #[test]
+fn what_the_simulated_chip_does_not_model_is_told() {
+    let mut script = started();
+    for offset in [0x38, 0x3C, 0x38, 0x40, 0x44] {
+        script.add(What::Unmodelled {
+            what: format!("uart1: read of unmodelled register +{offset:#x} (pc 0x4200_1a2c)"),
+        });
+    }
+    let summary = Box::new(script.summary.clone());
+    script.add(What::RunFinished { summary });
+    check(&script.events, expect![[r#"
+        $ hil run
+           seed       24301
+           unmodelled uart1: read of unmodelled register +0x38 (pc 0x4200_1a2c); uart1: read of unmodelled register +0x3c (pc 0x4200_1a2c); uart1: read of unmodelled register +0x40 (pc 0x4200_1a2c); 1 more in run.json
+           0 passed, 0 failed, 0 crashed, 0 infra, 0 blocked
+           report     target/hil/latest/
+    "#]]);
+}
+
+#[test]
 fn a_run_as_junit() {
     let mut junit = Junit::new("junit.xml".as_ref());
     everything().iter().for_each(|event| junit.observe(event));

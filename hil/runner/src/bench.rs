@@ -191,6 +191,11 @@ pub enum Occurrence {
     },
     /// The bench helped itself, or tried to.
     Recovered(Recovered),
+    /// The simulated chip used something that is not modelled: what passes here may fail on a board.
+    Unmodelled {
+        /// What, with the place in the firmware; told once for each kind of access.
+        what: String,
+    },
     /// Something worth a line.
     Note {
         /// The line.

@@ -200,6 +200,11 @@ pub enum What {
         /// Of what: `ms`, `B`, `1/s`. (Not `unit`, which every event has.)
         unit_of_measure: String,
     },
+    /// The simulated chip used something that is not modelled.
+    Unmodelled {
+        /// What, with the place in the firmware; told once for each kind of access.
+        what: String,
+    },
     /// A scenario or the bench says something.
     Note {
         /// One line.

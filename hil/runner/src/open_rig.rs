@@ -183,6 +183,7 @@ fn occurrence(event: &BenchEvent) -> Occurrence {
             count: 1,
             detail: reason.to_string(),
         },
+        BenchEvent::Unmodelled { what } => Occurrence::Unmodelled { what: what.clone() },
         BenchEvent::FirstAid {
             rung,
             helped,

@@ -101,6 +101,9 @@ pub struct RunSummary {
     pub memory: Option<MemoryReport>,
     /// Output of the device that was lost: frames or bytes, all channels together.
     pub lost: u64,
+    /// What the firmware used of a simulated chip that is not modelled, each kind of access once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmodelled: Vec<String>,
     /// Why the run was stopped, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<String>,
@@ -167,6 +170,9 @@ impl RunSummary {
             }
             What::Memory(memory) => self.memory = Some(memory.clone()),
             What::Lost { count, .. } => self.lost += count,
+            What::Unmodelled { what } if !self.unmodelled.contains(what) => {
+                self.unmodelled.push(what.clone());
+            }
             What::Interrupted { reason } => {
                 self.interrupted.get_or_insert_with(|| reason.clone());
             }

@@ -469,6 +469,7 @@ impl<P: Product> Dispatcher<P> {
                 helped,
                 detail,
             },
+            Occurrence::Unmodelled { what } => What::Unmodelled { what },
             Occurrence::Note { text } => What::Note { text },
             Occurrence::Trouble { reason } => {
                 self.bench_is_troubled = true;
