@@ -43,11 +43,15 @@ pub(crate) async fn runner(arguments: RunnerArguments) -> Result<ExitCode, Stop>
         print!("{}", listing(&chosen, arguments.format));
         return Ok(ExitCode::Passed);
     }
-    println!(
-        "\nrunning {} {}",
-        chosen.len(),
-        if chosen.len() == 1 { "test" } else { "tests" }
-    );
+    match &program {
+        Program::EmbeddedTest(_) => println!(
+            "\nrunning {} {}",
+            chosen.len(),
+            if chosen.len() == 1 { "test" } else { "tests" }
+        ),
+        // How many tests are in it shows only while it runs.
+        _ => println!("\nrunning a program whole"),
+    }
     let since = Instant::now();
     let filtered_out = tests.len() - chosen.len();
     if chosen.is_empty() {
