@@ -370,13 +370,16 @@ fn what_the_simulated_chip_does_not_model_is_told() {
     }
     let summary = Box::new(script.summary.clone());
     script.add(What::RunFinished { summary });
-    check(&script.events, expect![[r#"
+    check(
+        &script.events,
+        expect![[r#"
         $ hil run
            seed       24301
            unmodelled uart1: read of unmodelled register +0x38 (pc 0x4200_1a2c); uart1: read of unmodelled register +0x3c (pc 0x4200_1a2c); uart1: read of unmodelled register +0x40 (pc 0x4200_1a2c); 1 more in run.json
            0 passed, 0 failed, 0 crashed, 0 infra, 0 blocked
            report     target/hil/latest/
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
