@@ -35,9 +35,12 @@ pub fn play(fault: Fault) {
         Fault::HangAtBoot => keep_for_boot(AtBoot::Hang),
         Fault::NeverConnect => keep_for_boot(AtBoot::NeverConnect),
         Fault::LoadFault => load_fault(),
-        Fault::StackOverflow => {
-            recurse(0);
-        }
+        // Without interrupts: one that nests would disarm the guard, and what then happens to the
+        // memory below the stack is chance.
+        Fault::StackOverflow => critical_section::with(|_| {
+            crate::stack::arm_guard();
+            overflow_stack()
+        }),
         Fault::Hang => loop {
             watchdog::feed();
         },
@@ -154,10 +157,19 @@ fn load_fault() {
     );
 }
 
-/// Uses up the stack.
+/// Uses up the stack, word by word. Frames of calls would not do: whether one of them writes the
+/// very word that the guard watches is chance, because frames have gaps.
 #[inline(never)]
-#[allow(unconditional_recursion)]
-fn recurse(depth: u32) -> u32 {
-    let frame = core::hint::black_box([depth; 32]);
-    recurse(depth.wrapping_add(1)).wrapping_add(frame[depth as usize % 32])
+fn overflow_stack() -> ! {
+    // Safety: none, on purpose. It ends at the guard word, whose watchpoint traps; if that fails,
+    // what lies below the stack is lost, and the watchdog ends it.
+    unsafe {
+        core::arch::asm!(
+            "2:",
+            "addi sp, sp, -4",
+            "sw zero, 0(sp)",
+            "j 2b",
+            options(noreturn)
+        )
+    }
 }

@@ -125,7 +125,7 @@ pub enum Fault {
     PanicAtBoot,
     /// Raise a load access fault by reading an unmapped address.
     LoadFault,
-    /// Recurse until the stack guard strikes.
+    /// Use up the stack until its guard strikes.
     StackOverflow,
     /// Stop answering with interrupts on: no task runs, the watchdog is still fed.
     Hang,
