@@ -310,7 +310,7 @@ fn every_drill_gets_its_verdict() {
     for place in [
         "firmware_app::faults::play (",
         "firmware_app::faults::load_fault (",
-        "firmware_app::faults::recurse (",
+        "firmware_app::faults::overflow_stack (",
         "firmware_app::watchdog::feed",
         "in firmware_app::faults::strike_before_hello (",
     ] {
