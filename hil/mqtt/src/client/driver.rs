@@ -50,7 +50,7 @@ struct Subscriber {
 
 /// Connects, and starts the task.
 pub(super) async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectError> {
-    let library = options.library()?;
+    let library = options.client_options()?;
     let address = options.address();
     let (requests, mut connection) =
         AsyncClient::builder(library)

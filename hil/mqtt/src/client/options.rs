@@ -134,7 +134,7 @@ impl ConnectOptions {
     }
 
     /// What the protocol library wants to know.
-    pub(crate) fn library(&self) -> Result<MqttOptions, ConnectError> {
+    pub(crate) fn client_options(&self) -> Result<MqttOptions, ConnectError> {
         let refuse = |what: String| ConnectError::Options { what };
         if self.client_id.is_empty() && !self.clean_session {
             let what = "a persistent session needs a client identifier; set `client_id`";
