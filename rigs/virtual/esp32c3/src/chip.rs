@@ -33,7 +33,8 @@ const SYSTIMER_RST: u64 = 1 << 29;
 /// What a chip is made with.
 #[derive(Clone, Debug)]
 pub struct ChipConfig {
-    /// All chance inside the chip comes from it: random numbers, and what a power cut leaves in flash.
+    /// All chance inside the chip comes from it: random numbers, what memory holds at power-on, and what a power
+    /// cut leaves in flash.
     pub seed: u64,
     /// Factory MAC address.
     pub mac: [u8; 6],
@@ -260,7 +261,9 @@ impl Chip {
         self.soc.requests = Default::default();
         self.soc.requests.pads_changed = true;
         if cause.kind() == ResetKind::PowerOn {
-            self.soc.sram.clear();
+            // Another noise each time, and another than the one behind the chip's random numbers.
+            let seed = self.seed.rotate_left(32) ^ now.0;
+            self.soc.sram.power_on(seed);
             self.outgoing.clear();
         }
         self.soc.reset(cause.kind());

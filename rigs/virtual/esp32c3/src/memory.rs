@@ -12,6 +12,9 @@
 
 use std::ops::Range;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
 /// Start of the data view.
 pub(crate) const DRAM_START: u32 = 0x3FC8_0000;
 /// End of the data view.
@@ -47,7 +50,7 @@ pub(crate) struct Sram {
 }
 
 impl Sram {
-    /// All zero, nothing watched.
+    /// Without power: all zero, nothing watched.
     pub(crate) fn new() -> Sram {
         Sram {
             bytes: boxed_array(vec![0; BYTES]),
@@ -213,9 +216,12 @@ impl Sram {
         self.stale.take()
     }
 
-    /// Power was off: all contents are lost.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.fill(0);
+    /// Power was off: every cell falls to one side or the other, chosen from `seed`.
+    ///
+    /// A real chip's cells lean, and keep their contents over a short loss of power. Even noise is the harder case
+    /// for firmware that takes what it finds for its own.
+    pub(crate) fn power_on(&mut self, seed: u64) {
+        ChaCha8Rng::seed_from_u64(seed).fill_bytes(self.bytes.as_mut_slice());
         self.watched.fill(0);
         self.stale = Some(IRAM_START..RTC_END);
     }
@@ -312,6 +318,31 @@ mod tests {
             Some(0x5000_0000..0x5000_0040),
         );
         check(0x4200_0000..0x4200_0020, 0x4038_0000, None);
+    }
+
+    #[test]
+    fn power_leaves_noise_that_follows_the_seed() {
+        fn words(seed: u64) -> Vec<u32> {
+            let mut sram = Sram::new();
+            sram.power_on(seed);
+            // The ends of each region.
+            let places = [0x4037_C000, 0x403D_FFFC, 0x5000_0000, 0x5000_1FFC];
+            places
+                .map(|place| sram.read_u32(place).expect("inside"))
+                .to_vec()
+        }
+        assert!(words(7).iter().all(|&word| word != 0 && word != u32::MAX));
+        assert_eq!(words(7), words(7));
+        assert_ne!(words(7), words(8));
+    }
+
+    #[test]
+    fn power_makes_decoded_code_stale() {
+        let mut sram = Sram::new();
+        sram.watch(0x5000_0000, 0x5000_0004);
+        sram.power_on(1);
+        assert_eq!(sram.take_stale(), Some(0x4037_C000..0x5000_2000));
+        assert_eq!(sram.write_u32(0x5000_0000, 1), Some(false));
     }
 
     #[test]

@@ -38,6 +38,7 @@ fn program(main: impl FnOnce(&mut Assembler), handler: impl FnOnce(&mut Assemble
     // Nobody but the test decides when watchdogs bite.
     write(&mut a, RTC_CNTL + 0xA8, WATCHDOG_KEY);
     write(&mut a, RTC_CNTL + 0x90, 0);
+    clear_after_power_on(&mut a);
     main(&mut a);
     let stay = a.here();
     a.word(WFI);
@@ -46,6 +47,24 @@ fn program(main: impl FnOnce(&mut Assembler), handler: impl FnOnce(&mut Assemble
     handler(&mut a);
     a.word(MRET);
     a.bytes()
+}
+
+/// What lies in memory after a power-on is noise: as firmware must, the program clears what it counts in.
+fn clear_after_power_on(a: &mut Assembler) {
+    let reset_before = a.label();
+    a.li(T0, RTC_CNTL + 0x38);
+    a.lw(T1, T0, 0);
+    a.andi(T1, T1, 0x3F);
+    a.addi(T1, T1, -i32::from(ResetCause::PowerOn.code()));
+    a.bne(T1, ZERO, reset_before);
+    write(a, KEPT, 0);
+    a.li(T0, RESULT);
+    a.li(T1, RESULT + 128);
+    let again = a.here();
+    a.sw(ZERO, T0, 0);
+    a.addi(T0, T0, 4);
+    a.bne(T0, T1, again);
+    a.bind(reset_before);
 }
 
 fn write(a: &mut Assembler, address: u32, value: u32) {
@@ -286,7 +305,7 @@ fn software_resets_and_what_survives_them() {
         assert_eq!(chip.next_event(), None);
         chip.power_on();
         run_to(&mut chip, before + Ticks::from_millis(100));
-        // The program saw fresh RTC memory, so it reset once more.
+        // The program counted anew, so it reset once more.
         assert_eq!(
             resets(&mut chip)
                 .into_iter()
@@ -298,6 +317,33 @@ fn software_resets_and_what_survives_them() {
     }
     check(0x9C00_A000, ResetCause::CoreSoftware, false);
     check(0x1C00_A020, ResetCause::CpuSoftware, true);
+}
+
+#[test]
+fn memory_is_noise_after_power_on_and_kept_over_resets() {
+    fn words(chip: &mut Chip) -> [u32; 3] {
+        // Where the program leaves no trace: either end of SRAM's data view, and RTC memory.
+        [0x3FC9_0000, 0x3FCD_FFFC, 0x5000_1000]
+            .map(|address| chip.bus_read(address, Width::Word).expect("memory"))
+    }
+    let mut chip = boot(&program(|_| {}, |_| {}));
+    let first = words(&mut chip);
+    assert_eq!(
+        first,
+        words(&mut boot(&program(|_| {}, |_| {}))),
+        "one seed"
+    );
+    assert!(first.iter().all(|&word| word != 0), "{first:x?}");
+    run_to(&mut chip, Ticks::from_millis(50));
+    chip.reset_system();
+    run_to(&mut chip, Ticks::from_millis(100));
+    assert_eq!(first, words(&mut chip), "a reset is no loss of power");
+    chip.power_off();
+    chip.power_on();
+    let second = words(&mut chip);
+    for (first, second) in first.iter().zip(second) {
+        assert_ne!(*first, second);
+    }
 }
 
 #[test]
@@ -572,9 +618,9 @@ fn accesses_to_what_is_not_modelled_are_named() {
     assert_eq!(
         lines,
         [
-            "i2c0: write of unmodelled register +0x04 (pc 0x4038_00c4)",
-            "i2c0: read of unmodelled register +0x38 (pc 0x4038_00bc), 2 times",
-            "reserved: read of unmodelled register +0x60001000 (pc 0x4038_00d0)",
+            "i2c0: write of unmodelled register +0x04 (pc 0x4038_010c)",
+            "i2c0: read of unmodelled register +0x38 (pc 0x4038_0104), 2 times",
+            "reserved: read of unmodelled register +0x60001000 (pc 0x4038_0118)",
         ]
     );
 }
