@@ -5,7 +5,7 @@
 
 use embassy_time::{Duration, Instant, Timer};
 use firmware_wire::{
-    CONTROL_FRAME_BYTES_MAX, ControlBody, ControlFrame, DeviceBody, FrameDecoder, Outcome,
+    CONTROL_FRAME_BYTES_MAX, ControlBody, ControlFrame, DeviceBody, Fault, FrameDecoder, Outcome,
     Provision, Refusal,
 };
 use rtt_target::DownChannel;
@@ -90,6 +90,12 @@ async fn handle(frame: ControlFrame, storage: Option<&mut Storage>) {
             drain().await;
             esp_hal::system::software_reset()
         }
+        // No image keeps certificates or has sensors of its own yet.
+        ControlBody::Certificate(_) => Err(Refusal::Storage),
+        ControlBody::SimulateSensors { .. } | ControlBody::SetSimulatedSensor { .. } => {
+            Err(Refusal::NoTestHooks)
+        }
+        ControlBody::Inject(Fault::Mutant { number }) => keep_mutant(number, storage).await,
         #[cfg(feature = "test-hooks")]
         ControlBody::Inject(fault) => {
             defmt::warn!("fault: {}", defmt::Debug2Format(&fault));
@@ -105,6 +111,23 @@ async fn handle(frame: ControlFrame, storage: Option<&mut Storage>) {
         ControlBody::Inject(_) => Err(Refusal::NoTestHooks),
     };
     answer(sequence, result);
+}
+
+/// Announces the deliberate bug that the next boot is to have, and keeps it in flash.
+#[cfg(feature = "mutants")]
+async fn keep_mutant(number: u16, storage: Option<&mut Storage>) -> Result<(), Refusal> {
+    let storage = storage.ok_or(Refusal::Storage)?;
+    storage
+        .set_mutant(number)
+        .await
+        .map_err(|_| Refusal::Storage)?;
+    telemetry::send(DeviceBody::Fault(Fault::Mutant { number }));
+    Ok(())
+}
+
+#[cfg(not(feature = "mutants"))]
+async fn keep_mutant(_: u16, _: Option<&mut Storage>) -> Result<(), Refusal> {
+    Err(Refusal::NoMutants)
 }
 
 async fn provision_with(

@@ -7,6 +7,9 @@
 
 use alloc::boxed::Box;
 
+use embassy_futures::select::{Either, select};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
+use embassy_time::{Duration, Timer};
 use firmware_wire::{DeviceBody, Fault};
 use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -15,6 +18,8 @@ use crate::{boot_memory::BootMemory, telemetry, watchdog};
 static STARVE_WATCHDOG: AtomicBool = AtomicBool::new(false);
 static NEVER_CONNECT: AtomicBool = AtomicBool::new(false);
 static LEAK_BYTES: AtomicU32 = AtomicU32::new(0);
+static LEAK_PLAN: Signal<CriticalSectionRawMutex, LeakPlan> = Signal::new();
+static NETWORK_DROPPED: Signal<CriticalSectionRawMutex, Duration> = Signal::new();
 static GARBLE: AtomicU32 = AtomicU32::new(0);
 static CUT: AtomicU32 = AtomicU32::new(0);
 static LOSE: AtomicU32 = AtomicU32::new(0);
@@ -51,6 +56,25 @@ pub fn play(fault: Fault) {
         }
         Fault::Reset => esp_hal::system::software_reset(),
         Fault::Leak { bytes } => LEAK_BYTES.store(bytes, Relaxed),
+        Fault::LeakEvery {
+            bytes,
+            interval_ms,
+            site,
+        } => LEAK_PLAN.signal(LeakPlan {
+            bytes: bytes as usize,
+            interval: Duration::from_millis(interval_ms.into()),
+            site,
+        }),
+        Fault::FragmentHeap { blocks, bytes } => fragment_heap(blocks.into(), bytes.into()),
+        Fault::DeepenStack { bytes } => deepen_stack(bytes),
+        Fault::BlockControlLoop { duration_ms } => {
+            embassy_time::block_for(Duration::from_millis(duration_ms.into()));
+        }
+        Fault::DropNetwork { duration_ms } => {
+            NETWORK_DROPPED.signal(Duration::from_millis(duration_ms.into()));
+        }
+        // Kept in flash by whoever has it: `control_channel`.
+        Fault::Mutant { .. } => {}
         Fault::GarbleTelemetry { frames } => GARBLE.store(frames, Relaxed),
         Fault::CutTelemetry { frames } => CUT.store(frames, Relaxed),
         Fault::LoseTelemetry { frames } => LOSE.store(frames, Relaxed),
@@ -115,10 +139,98 @@ pub fn never_connects() -> bool {
 pub fn leak_at_command() {
     let bytes = LEAK_BYTES.load(Relaxed) as usize;
     if bytes > 0 {
-        // `black_box`, or the compiler leaves the allocation out, as nobody looks at it.
-        let block: Box<[u8]> = alloc::vec![0x1E; bytes].into_boxed_slice();
+        leak(bytes, 0x1E);
+    }
+}
+
+/// A leak that goes on.
+#[derive(Clone, Copy)]
+struct LeakPlan {
+    bytes: usize,
+    interval: Duration,
+    site: u8,
+}
+
+/// Leaks at an interval, once that was asked for.
+#[embassy_executor::task]
+pub async fn leak_task() -> ! {
+    let mut plan = LEAK_PLAN.wait().await;
+    loop {
+        if plan.interval == Duration::MIN {
+            plan = LEAK_PLAN.wait().await;
+            continue;
+        }
+        match select(LEAK_PLAN.wait(), Timer::after(plan.interval)).await {
+            Either::First(new) => plan = new,
+            Either::Second(()) => match plan.site % 4 {
+                0 => leak_in_the_parser(plan.bytes),
+                1 => leak_in_the_session(plan.bytes),
+                2 => leak_in_the_sampler(plan.bytes),
+                _ => leak_in_the_server(plan.bytes),
+            },
+        }
+    }
+}
+
+// Four places, so that the allocation trace has four call paths to tell apart.
+
+#[inline(never)]
+fn leak_in_the_parser(bytes: usize) {
+    leak(bytes, 0xA0);
+}
+
+#[inline(never)]
+fn leak_in_the_session(bytes: usize) {
+    leak(bytes, 0xA1);
+}
+
+#[inline(never)]
+fn leak_in_the_sampler(bytes: usize) {
+    leak(bytes, 0xA2);
+}
+
+#[inline(never)]
+fn leak_in_the_server(bytes: usize) {
+    leak(bytes, 0xA3);
+}
+
+fn leak(bytes: usize, fill: u8) {
+    // `black_box`, or the compiler leaves the allocation out, as nobody looks at it.
+    let block: Box<[u8]> = alloc::vec![fill; bytes].into_boxed_slice();
+    core::hint::black_box(Box::leak(block));
+}
+
+/// Leaves `blocks / 2` blocks with a hole between any two.
+#[inline(never)]
+fn fragment_heap(blocks: usize, bytes: usize) {
+    let mut held: alloc::vec::Vec<Option<Box<[u8]>>> = alloc::vec::Vec::with_capacity(blocks);
+    for _ in 0..blocks {
+        held.push(Some(alloc::vec![0xF7; bytes].into_boxed_slice()));
+    }
+    for block in held.iter_mut().step_by(2) {
+        *block = None;
+    }
+    for block in held.into_iter().flatten() {
         core::hint::black_box(Box::leak(block));
     }
+}
+
+/// Uses at least `bytes` of stack.
+#[inline(never)]
+fn deepen_stack(bytes: u32) {
+    const FRAME_BYTES: usize = 256;
+    let mut frame = [0x5A_u8; FRAME_BYTES];
+    core::hint::black_box(&mut frame);
+    if let Some(rest) = bytes.checked_sub(FRAME_BYTES as u32) {
+        deepen_stack(rest);
+    }
+    // After the call, so that the frame is not given up before it.
+    core::hint::black_box(&mut frame);
+}
+
+/// Ends when the network is to be dropped; says for how long.
+pub(crate) async fn network_dropped() -> Duration {
+    NETWORK_DROPPED.wait().await
 }
 
 /// What is left of a telemetry frame: all of it, something else, less, or nothing.

@@ -24,6 +24,7 @@ const UNIT_BYTES: usize = 8;
 static ALLOCATIONS: AtomicU32 = AtomicU32::new(0);
 static FREES: AtomicU32 = AtomicU32::new(0);
 static FAILED: AtomicU32 = AtomicU32::new(0);
+static REFUSED: AtomicU32 = AtomicU32::new(0);
 static FREE_MIN: AtomicU32 = AtomicU32::new(u32::MAX);
 /// While the largest block is searched: its trial allocations are neither counted nor traced.
 static SEARCHING: AtomicBool = AtomicBool::new(false);
@@ -79,7 +80,7 @@ pub(crate) fn count_free() -> bool {
     true
 }
 
-/// The heap now. `mqtt_buffer_used_max` is not the heap's to know, and 0.
+/// The heap now.
 pub fn sample() -> HeapSample {
     let stats = HEAP.stats();
     HeapSample {
@@ -90,7 +91,7 @@ pub fn sample() -> HeapSample {
         allocations: ALLOCATIONS.load(Relaxed),
         frees: FREES.load(Relaxed),
         failed: FAILED.load(Relaxed),
-        mqtt_buffer_used_max: 0,
+        refused: REFUSED.load(Relaxed),
     }
 }
 

@@ -64,6 +64,8 @@ async fn main(spawner: Spawner) {
     // Each task is spawned here only, and once.
     spawner.spawn(watchdog::task().expect("one watchdog"));
     spawner.spawn(telemetry::task().expect("one telemetry"));
+    #[cfg(feature = "test-hooks")]
+    spawner.spawn(firmware_app::faults::leak_task().expect("one leak"));
     spawner.spawn(control_channel::task(channels.control, storage).expect("one channel"));
 
     let provision = match provision {

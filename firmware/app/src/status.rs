@@ -1,7 +1,7 @@
 //! Counters that several tasks add to, and the samples made of them.
 
 use firmware_control::DeviceStatus;
-use firmware_wire::NetworkSample;
+use firmware_wire::{BufferSample, NetworkSample};
 use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use crate::{heap, stack};
@@ -44,6 +44,20 @@ pub static COMMANDS_RECEIVED: Counter = Counter::new();
 pub static SESSIONS_OPENED: Counter = Counter::new();
 /// The most bytes ever used of the MQTT message buffer.
 pub static MQTT_BUFFER_USED_MAX: Counter = Counter::new();
+/// The most bytes ever used of the JSON in it.
+pub static JSON_USED_MAX: Counter = Counter::new();
+/// The most bytes ever used of the messages kept until they are acknowledged.
+pub static OUTBOX_USED_MAX: Counter = Counter::new();
+/// The most bytes ever used of the HTTP server's buffers.
+pub static HTTP_BUFFER_USED_MAX: Counter = Counter::new();
+/// Telemetry messages dropped because the queue was full.
+pub static TELEMETRY_DROPPED: Counter = Counter::new();
+/// Other messages dropped because the queue was full.
+pub static MESSAGES_DROPPED: Counter = Counter::new();
+/// HTTP requests answered.
+pub static HTTP_REQUESTS: Counter = Counter::new();
+/// Messages that wait for the broker now.
+pub static MESSAGES_QUEUED: AtomicU32 = AtomicU32::new(0);
 /// Whether an MQTT session is open.
 pub static MQTT_CONNECTED: AtomicBool = AtomicBool::new(false);
 
@@ -59,9 +73,14 @@ pub fn set_boot_count(count: u32) {
     BOOT_COUNT.store(count, Relaxed);
 }
 
-/// The most bytes ever used of the MQTT message buffer.
-pub fn mqtt_buffer_used_max() -> u32 {
-    MQTT_BUFFER_USED_MAX.get()
+/// The firmware's own buffers.
+pub fn buffer_sample() -> BufferSample {
+    BufferSample {
+        mqtt_used_max: MQTT_BUFFER_USED_MAX.get(),
+        json_used_max: JSON_USED_MAX.get(),
+        outbox_used_max: OUTBOX_USED_MAX.get(),
+        http_used_max: HTTP_BUFFER_USED_MAX.get(),
+    }
 }
 
 /// The network counters.
@@ -72,6 +91,10 @@ pub fn network_sample() -> NetworkSample {
         messages_published: MESSAGES_PUBLISHED.get(),
         commands_received: COMMANDS_RECEIVED.get(),
         sessions_opened: SESSIONS_OPENED.get(),
+        messages_queued: MESSAGES_QUEUED.load(Relaxed),
+        telemetry_dropped: TELEMETRY_DROPPED.get(),
+        messages_dropped: MESSAGES_DROPPED.get(),
+        http_requests: HTTP_REQUESTS.get(),
     }
 }
 

@@ -21,6 +21,8 @@ type Map = MapStorage<u8, Flash, Cache<Uncached, Uncached, Uncached, u8>>;
 
 const KEY_BOOT_COUNT: u8 = 1;
 const KEY_PROVISION: u8 = 2;
+#[cfg(feature = "mutants")]
+const KEY_MUTANT: u8 = 3;
 
 /// Bytes of the longest item: a [`Provision`] whose texts are all full, and its version.
 const ITEM_BYTES_MAX: usize = firmware_wire::CONTROL_FRAME_BYTES_MAX;
@@ -139,6 +141,31 @@ impl Storage {
         let mut buffer = Buffer::new();
         self.map
             .store_item(&mut buffer.0, &KEY_PROVISION, &&item[..2 + length])
+            .await
+            .map_err(|_| StorageError::Flash)
+    }
+
+    /// The deliberate bug that this device is to have; 0 for none.
+    #[cfg(feature = "mutants")]
+    pub async fn mutant(&mut self) -> u16 {
+        let mut buffer = Buffer::new();
+        self.map
+            .fetch_item::<u16>(&mut buffer.0, &KEY_MUTANT)
+            .await
+            .ok()
+            .flatten()
+            .unwrap_or(0)
+    }
+
+    /// Keeps which deliberate bug this device is to have.
+    ///
+    /// # Errors
+    /// [`StorageError::Flash`].
+    #[cfg(feature = "mutants")]
+    pub async fn set_mutant(&mut self, number: u16) -> Result<(), StorageError> {
+        let mut buffer = Buffer::new();
+        self.map
+            .store_item(&mut buffer.0, &KEY_MUTANT, &number)
             .await
             .map_err(|_| StorageError::Flash)
     }

@@ -118,10 +118,9 @@ pub async fn task() -> ! {
 
 /// The memory of the device now.
 pub fn memory_sample() -> MemorySample {
-    let mut heap = heap::sample();
-    heap.mqtt_buffer_used_max = status::mqtt_buffer_used_max();
     MemorySample {
-        heap,
+        heap: heap::sample(),
         stacks: [stack::sample()].into_iter().collect(),
+        buffers: status::buffer_sample(),
     }
 }

@@ -3,7 +3,7 @@
 //! The bench sends these over RTT down channel 0; the device answers each with
 //! [`crate::DeviceBody::Answer`], which repeats the frame's sequence.
 
-use heapless::String;
+use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
 /// One frame from the bench.
@@ -38,6 +38,21 @@ pub enum ControlBody {
     SetTrace {
         /// Whether allocations are to be traced.
         enabled: bool,
+    },
+    /// Keep a piece of a certificate or key in flash; it is used from the next TLS session on.
+    Certificate(CertificateChunk),
+    /// Measure simulated sensors in the firmware instead of those on the bus, not kept over a reset.
+    /// Refused unless the firmware was built with `test-hooks`.
+    SimulateSensors {
+        /// How many, 1 to 60; 0 for the bus again.
+        count: u8,
+    },
+    /// What one of the simulated sensors in the firmware measures from now on. Refused as the above.
+    SetSimulatedSensor {
+        /// Which, from 0.
+        sensor: u8,
+        /// What it measures.
+        measures: SimulatedReading,
     },
     /// Reset the chip by software, now.
     Reset,
@@ -93,6 +108,65 @@ pub struct Broker {
     pub keep_alive_s: u16,
     /// User name and password, if the broker wants them.
     pub credentials: Option<Credentials>,
+    /// How the connection is protected.
+    pub security: Security,
+}
+
+/// How the connection to the broker is protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Security {
+    /// Not at all: MQTT on TCP.
+    #[default]
+    Plain,
+    /// TLS; the server's certificate must be signed by the authority in [`CertificateSlot::Authority`].
+    Tls {
+        /// The name that the server's certificate must bear; empty for [`Broker::host`].
+        server_name: String<64>,
+        /// Whether the device shows [`CertificateSlot::Client`] when it is asked for a certificate.
+        client_certificate: bool,
+    },
+}
+
+/// A piece of a certificate or key, in DER.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateChunk {
+    /// Which.
+    pub slot: CertificateSlot,
+    /// Where in it this piece begins, bytes. Pieces come in order, the first with 0.
+    pub offset: u16,
+    /// How long the whole is, bytes, at most [`crate::CERTIFICATE_BYTES_MAX`]; 0 to forget it.
+    pub total: u16,
+    /// The piece.
+    pub bytes: Vec<u8, 512>,
+}
+
+/// What a certificate or key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CertificateSlot {
+    /// The certificate of the authority that signs brokers' certificates (X.509).
+    Authority,
+    /// The device's own certificate (X.509).
+    Client,
+    /// The private key of [`CertificateSlot::Client`] (SEC 1 or PKCS #8).
+    ClientKey,
+}
+
+/// What a simulated sensor in the firmware measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SimulatedReading {
+    /// A temperature.
+    Temperature {
+        /// Thousandths of a degree Celsius.
+        milli_celsius: i32,
+    },
+    /// A scratchpad whose CRC is wrong.
+    CrcError,
+    /// Nothing: it is not there.
+    Absent,
+    /// A scratchpad that never saw a conversion: 85 °C.
+    PowerOnValue,
+    /// A scratchpad of zeros, whose CRC is right.
+    ZeroScratchpad,
 }
 
 /// A user name and its password.
@@ -142,6 +216,43 @@ pub enum Fault {
         /// Bytes a command.
         bytes: u32,
     },
+    /// Allocate and forget this many bytes again and again, from one of four places in the code.
+    LeakEvery {
+        /// Bytes each time.
+        bytes: u32,
+        /// Milliseconds between two; 0 to stop.
+        interval_ms: u32,
+        /// The place, 0 to 3: each is a call path of its own in the allocation trace.
+        site: u8,
+    },
+    /// Fragment the heap: allocate this many blocks and free every second one.
+    FragmentHeap {
+        /// Blocks.
+        blocks: u16,
+        /// Bytes of each.
+        bytes: u16,
+    },
+    /// Call deeper, once, so that this much more stack is used.
+    DeepenStack {
+        /// Bytes.
+        bytes: u32,
+    },
+    /// Block the control loop: nothing is sampled, switched or answered meanwhile.
+    BlockControlLoop {
+        /// Milliseconds.
+        duration_ms: u32,
+    },
+    /// Drop the network: the radio's association, or the Ethernet link as the firmware sees it.
+    DropNetwork {
+        /// Milliseconds.
+        duration_ms: u32,
+    },
+    /// Behave with one deliberate bug from the next boot on, over resets and losses of power, until
+    /// told otherwise. Refused unless the firmware was built with `mutants`.
+    Mutant {
+        /// Which, as the firmware numbers them; 0 for none.
+        number: u16,
+    },
     /// Garble the next frames on the telemetry channel.
     GarbleTelemetry {
         /// Number of frames.
@@ -159,6 +270,17 @@ pub enum Fault {
     },
     /// Overwrite the RTT control block's identifier.
     OverwriteRttControlBlock,
+}
+
+impl core::fmt::Debug for CertificateChunk {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("CertificateChunk")
+            .field("slot", &self.slot)
+            .field("offset", &self.offset)
+            .field("total", &self.total)
+            .field("bytes", &self.bytes.len())
+            .finish()
+    }
 }
 
 // Secrets never reach a log, a report or a panic message through `Debug`.

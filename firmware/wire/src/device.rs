@@ -25,6 +25,8 @@ pub enum DeviceBody {
     Memory(MemorySample),
     /// Network counters, at the telemetry interval.
     Network(NetworkSample),
+    /// The sensors were read once.
+    Scan(ScanSample),
     /// The network or the MQTT session changed its state.
     Connection(Connection),
     /// The answer to a control frame.
@@ -93,7 +95,9 @@ pub struct MemorySample {
     /// The heap.
     pub heap: HeapSample,
     /// The stacks; one entry is the main stack.
-    pub stacks: heapless::Vec<StackSample, 4>,
+    pub stacks: heapless::Vec<StackSample, 6>,
+    /// The firmware's own buffers.
+    pub buffers: BufferSample,
 }
 
 /// The heap, bytes where not said otherwise.
@@ -113,8 +117,40 @@ pub struct HeapSample {
     pub frees: u32,
     /// Allocations that failed since boot, a count.
     pub failed: u32,
-    /// The most bytes used of the MQTT buffer since boot.
-    pub mqtt_buffer_used_max: u32,
+    /// Requests for memory that the firmware itself refused because too little was left, a count.
+    pub refused: u32,
+}
+
+/// The firmware's own buffers, bytes: the most that was used of each since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BufferSample {
+    /// Of the buffer that MQTT packets are built in.
+    pub mqtt_used_max: u32,
+    /// Of the JSON within it.
+    pub json_used_max: u32,
+    /// Of the messages kept until they are acknowledged.
+    pub outbox_used_max: u32,
+    /// Of the HTTP server's buffers.
+    pub http_used_max: u32,
+}
+
+/// One reading of all sensors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanSample {
+    /// Scans since boot, this one included.
+    pub scans: u32,
+    /// Sensors known.
+    pub sensors: u8,
+    /// Sensors that gave a temperature.
+    pub read: u8,
+    /// Sensors that answered, but not with a temperature.
+    pub failed: u8,
+    /// Sensors that did not answer.
+    pub absent: u8,
+    /// CRC errors of this scan, those repaired by a second reading included.
+    pub crc_errors: u16,
+    /// How long it took, milliseconds.
+    pub duration_ms: u32,
 }
 
 /// One stack, bytes.
@@ -141,6 +177,14 @@ pub struct NetworkSample {
     pub commands_received: u32,
     /// MQTT sessions opened.
     pub sessions_opened: u32,
+    /// Messages that wait for the broker now.
+    pub messages_queued: u32,
+    /// Telemetry messages dropped because the queue was full.
+    pub telemetry_dropped: u32,
+    /// Other messages dropped because the queue was full.
+    pub messages_dropped: u32,
+    /// HTTP requests answered.
+    pub http_requests: u32,
 }
 
 /// How far the device has come on its way to the broker.
@@ -186,6 +230,8 @@ pub enum Refusal {
     Malformed,
     /// The firmware was built without `test-hooks`.
     NoTestHooks,
+    /// The firmware was built without `mutants`.
+    NoMutants,
     /// A value is outside its range.
     OutOfRange,
     /// The configuration could not be written to flash.

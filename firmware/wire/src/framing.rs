@@ -167,9 +167,13 @@ mod tests {
                     allocations: 10,
                     frees: 4,
                     failed: 0,
-                    mqtt_buffer_used_max: 4_738,
+                    refused: 0,
                 },
                 stacks: heapless::Vec::from_slice(&[stack]).expect("fits"),
+                buffers: BufferSample {
+                    mqtt_used_max: 4_738,
+                    ..BufferSample::default()
+                },
             }),
         }
     }
@@ -214,11 +218,24 @@ mod tests {
                         username: full(),
                         password: full(),
                     }),
+                    security: Security::Tls {
+                        server_name: full(),
+                        client_certificate: true,
+                    },
                 },
                 topic_levels: core::array::from_fn(|_| TopicLevel::Custom(full())),
                 telemetry_interval_s: u32::MAX,
                 retain_telemetry: true,
                 time_server: full(),
+            }),
+        });
+        check_round_trip(ControlFrame {
+            sequence: u32::MAX,
+            body: ControlBody::Certificate(CertificateChunk {
+                slot: CertificateSlot::ClientKey,
+                offset: u16::MAX,
+                total: u16::MAX,
+                bytes: heapless::Vec::from_slice(&[0xFF; 512]).expect("fits"),
             }),
         });
         check_round_trip(TraceFrame {

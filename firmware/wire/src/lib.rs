@@ -22,18 +22,18 @@ mod framing;
 mod trace;
 
 pub use control::{
-    Broker, ControlBody, ControlFrame, Credentials, Fault, NetworkDriver, Provision, TopicLevel,
-    Wifi,
+    Broker, CertificateChunk, CertificateSlot, ControlBody, ControlFrame, Credentials, Fault,
+    NetworkDriver, Provision, Security, SimulatedReading, TopicLevel, Wifi,
 };
 pub use device::{
-    Connection, DeviceBody, DeviceFrame, HeapSample, Hello, MemorySample, NetworkSample, Outcome,
-    Refusal, ResetReason, StackSample,
+    BufferSample, Connection, DeviceBody, DeviceFrame, HeapSample, Hello, MemorySample,
+    NetworkSample, Outcome, Refusal, ResetReason, ScanSample, StackSample,
 };
 pub use framing::{DecodeError, EncodeError, Frame, FrameDecoder, encode};
 pub use trace::{CallPath, TraceEvent, TraceFrame};
 
 /// The version of all frames in this crate. It changes whenever a frame changes its meaning or shape.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The name of RTT up channel 0: defmt.
 pub const CHANNEL_DEFMT: &str = "defmt";
@@ -50,3 +50,5 @@ pub const DEVICE_FRAME_BYTES_MAX: usize = 512;
 pub const TRACE_FRAME_BYTES_MAX: usize = 96;
 /// The longest encoded [`ControlFrame`], COBS and the trailing zero included, bytes.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 768;
+/// The longest certificate or key that the device keeps, bytes of DER.
+pub const CERTIFICATE_BYTES_MAX: usize = 2_048;

@@ -276,6 +276,9 @@ fn name(body: &ControlBody) -> &'static str {
         ControlBody::SetTelemetryInterval { .. } => "set telemetry interval",
         ControlBody::SetTrace { .. } => "set trace",
         ControlBody::Reset => "reset",
+        ControlBody::Certificate(_) => "certificate",
+        ControlBody::SimulateSensors { .. } => "simulate sensors",
+        ControlBody::SetSimulatedSensor { .. } => "set simulated sensor",
         ControlBody::Inject(_) => "inject",
     }
 }

@@ -491,9 +491,10 @@ mod tests {
                     allocations: 0,
                     frees: 0,
                     failed: 0,
-                    mqtt_buffer_used_max: 0,
+                    refused: 0,
                 },
                 stacks: heapless::Vec::new(),
+                buffers: firmware_wire::BufferSample::default(),
             }));
         }
 

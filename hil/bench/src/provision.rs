@@ -42,6 +42,7 @@ pub fn provision(rig: &ResolvedRig, broker_port: u16) -> Result<Provision, Bench
             port: broker_port,
             keep_alive_s: rig.rig.broker.keep_alive_s,
             credentials,
+            security: firmware_wire::Security::Plain,
         },
         topic_levels,
         telemetry_interval_s: device.telemetry_interval_s,

@@ -79,9 +79,10 @@ pub(crate) mod tests {
                 allocations: 100,
                 frees: 90,
                 failed: 0,
-                mqtt_buffer_used_max: 4_738,
+                refused: 0,
             },
             stacks: [main].into_iter().collect(),
+            buffers: firmware_wire::BufferSample::default(),
         }
     }
 

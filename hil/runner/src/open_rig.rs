@@ -234,6 +234,7 @@ fn telemetry(frame: &DeviceFrame) -> Occurrence {
         },
         DeviceBody::Hello(body) => device("hello", body),
         DeviceBody::Network(body) => device("network", body),
+        DeviceBody::Scan(body) => device("scan", body),
         DeviceBody::Connection(body) => device("connection", body),
         DeviceBody::Answer { .. } => device("answer", &frame.body),
         DeviceBody::Panic { .. } => device("panic", &frame.body),
@@ -369,7 +370,7 @@ mod tests {
             allocations: 9,
             frees: 8,
             failed: 1,
-            mqtt_buffer_used_max: 0,
+            refused: 0,
         };
         let stack = StackSample {
             name: "main".try_into().unwrap(),
@@ -379,6 +380,7 @@ mod tests {
         let report = memory(&MemorySample {
             heap,
             stacks: [stack].into_iter().collect(),
+            buffers: firmware_wire::BufferSample::default(),
         });
         assert_eq!(
             (report.heap_size, report.heap_free, report.heap_free_min),

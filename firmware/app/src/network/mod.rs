@@ -29,6 +29,8 @@ pub fn start(spawner: Spawner, network: &NetworkDriver, radio: WIFI<'static>) ->
         NetworkDriver::Ethernet => {
             // Spawned here only, and once.
             spawner.spawn(watch_link().expect("one network"));
+            #[cfg(feature = "test-hooks")]
+            spawner.spawn(drop_link().expect("one network"));
             Device::Ethernet(open_eth::OpenEth::start())
         }
         NetworkDriver::Wifi(access_point) => {
@@ -61,6 +63,18 @@ async fn watch_link() -> ! {
     loop {
         Timer::after(Duration::from_secs(1)).await;
         open_eth::look_at_link();
+    }
+}
+
+/// Drops the Ethernet link on command.
+#[cfg(feature = "test-hooks")]
+#[embassy_executor::task]
+async fn drop_link() -> ! {
+    loop {
+        let duration = crate::faults::network_dropped().await;
+        open_eth::set_dropped(true);
+        Timer::after(duration).await;
+        open_eth::set_dropped(false);
     }
 }
 

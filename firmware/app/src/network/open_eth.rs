@@ -18,6 +18,7 @@ use esp_hal::{
     interrupt::{self, InterruptHandler, Priority},
     peripherals::Interrupt,
 };
+use portable_atomic::{AtomicBool, Ordering::Relaxed};
 use static_cell::ConstStaticCell;
 
 const BASE: usize = 0x600C_D000;
@@ -73,6 +74,8 @@ const FCS_BYTES: usize = 4;
 const FRAME_BYTES_MAX: usize = 1_514;
 
 static WAKER: AtomicWaker = AtomicWaker::new();
+/// The link is taken to be down: a fault on command.
+static DROPPED: AtomicBool = AtomicBool::new(false);
 static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers {
     tx: [[0; BUFFER_BYTES]; TX_BUFFERS],
     rx: [[0; BUFFER_BYTES]; RX_BUFFERS],
@@ -108,6 +111,13 @@ extern "C" fn on_interrupt() {
 
 /// Lets the driver look at the link again; the MAC raises no interrupt when it changes.
 pub(super) fn look_at_link() {
+    WAKER.wake();
+}
+
+/// Takes the link to be down, whatever the PHY says, or asks the PHY again.
+#[cfg(feature = "test-hooks")]
+pub(super) fn set_dropped(dropped: bool) {
+    DROPPED.store(dropped, Relaxed);
     WAKER.wake();
 }
 
@@ -261,7 +271,7 @@ impl Driver for OpenEth {
 
     fn link_state(&mut self, context: &mut Context<'_>) -> LinkState {
         WAKER.register(context.waker());
-        if link_is_up() {
+        if link_is_up() && !DROPPED.load(Relaxed) {
             LinkState::Up
         } else {
             LinkState::Down

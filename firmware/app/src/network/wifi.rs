@@ -36,13 +36,32 @@ pub(super) fn start(spawner: Spawner, radio: WIFI<'static>, access_point: &Wifi)
     interface
 }
 
+/// Ends when the association is lost, or was dropped on command and its time is over.
+async fn wait_for_disconnect(controller: &mut WifiController<'static>) {
+    #[cfg(feature = "test-hooks")]
+    {
+        use embassy_futures::select::{Either, select};
+        let dropped = select(
+            controller.wait_for_disconnect_async(),
+            crate::faults::network_dropped(),
+        )
+        .await;
+        if let Either::Second(duration) = dropped {
+            let _ = controller.disconnect_async().await;
+            Timer::after(duration).await;
+        }
+    }
+    #[cfg(not(feature = "test-hooks"))]
+    let _ = controller.wait_for_disconnect_async().await;
+}
+
 #[embassy_executor::task]
 async fn keep_associated(mut controller: WifiController<'static>) -> ! {
     loop {
         match controller.connect_async().await {
             Ok(_) => {
                 defmt::info!("associated");
-                let _ = controller.wait_for_disconnect_async().await;
+                wait_for_disconnect(&mut controller).await;
                 defmt::warn!("association lost");
             }
             Err(error) => {
