@@ -27,7 +27,7 @@ mod tests {
     use firmware_app::{boot_memory::BootMemory, call_path, heap, stack, storage::Storage};
     use firmware_wire::{
         Broker, DEVICE_FRAME_BYTES_MAX, DeviceBody, DeviceFrame, FrameDecoder, NetworkDriver,
-        Provision, TopicLevel, encode,
+        Provision, Security, TopicLevel, encode,
     };
 
     #[init]
@@ -169,6 +169,7 @@ mod tests {
                 port: 1883,
                 keep_alive_s: 30,
                 credentials: None,
+                security: Security::Plain,
             },
             topic_levels: [const { TopicLevel::Skip }; 3],
             telemetry_interval_s: 60,

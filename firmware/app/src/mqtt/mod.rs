@@ -9,6 +9,7 @@
 
 mod message;
 mod session;
+mod transport;
 
 use embassy_futures::select::{Either3, select3};
 use embassy_net::Stack;
@@ -30,6 +31,8 @@ use static_cell::ConstStaticCell;
 /// The first wait after a session that could not be opened, and the longest; it doubles in between.
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+/// How long the broker may take to accept a connection, to answer, to take what is sent.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long the first session waits for the time of day, so that its messages carry it.
 const TIME_WAIT_MAX: Duration = Duration::from_secs(3);
 /// Messages kept until they are acknowledged, and bytes of them.

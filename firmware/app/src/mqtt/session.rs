@@ -3,8 +3,7 @@
 use core::fmt;
 
 use embassy_futures::select::{Either, select};
-use embassy_net::tcp::TcpSocket;
-use embassy_time::{Duration, Instant, Timer, with_timeout};
+use embassy_time::{Instant, Timer, with_timeout};
 use firmware_control::{Action, Clock as _, REQUEST_BYTES_MAX, Topics, stand_in};
 use firmware_mqtt::{
     Connect, Due, KeepAlive, PINGREQ, Packet, QoS, Reader, Subscribe, Will, puback,
@@ -12,19 +11,17 @@ use firmware_mqtt::{
 use firmware_wire::{Connection, DeviceBody};
 use portable_atomic::Ordering::Relaxed;
 
-use super::{End, Parts};
+use super::{
+    ANSWER_MAX, End, Parts,
+    transport::{Buffers, Transport},
+};
 use crate::{
     clock::DeviceClock,
-    network, reset_reason, stack,
+    reset_reason, stack,
     status::{self, COMMANDS_RECEIVED, MESSAGES_PUBLISHED, MQTT_CONNECTED, SESSIONS_OPENED},
     telemetry,
 };
 
-/// How long the broker may take to accept a connection, to answer, to take what is sent.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// TCP buffers: a good part of a telemetry message out, a command or two in.
-const TCP_RX_BYTES: usize = 2_048;
-const TCP_TX_BYTES: usize = 4_096;
 /// What is kept of a packet that comes in: the longest request that is read, one byte more so that a
 /// longer one is seen to be, and its topic.
 const PACKET_BYTES_MAX: usize =
@@ -84,31 +81,27 @@ impl<'s, 'p> Session<'s, 'p> {
 
     /// Opens the session and serves it to its end.
     pub(super) async fn run(mut self) -> End {
-        let (mut rx, mut tx) = ([0; TCP_RX_BYTES], [0; TCP_TX_BYTES]);
-        let mut socket = TcpSocket::new(self.parts.stack, &mut rx, &mut tx);
-        let end = match self.connect(&mut socket).await {
+        let mut buffers = Buffers::new();
+        let broker = &self.parts.provision.broker;
+        let mut stream = match Transport::connect(self.parts.stack, &mut buffers, broker).await {
+            Ok(stream) => stream,
+            Err(end) => return end,
+        };
+        let end = match self.connect(&mut stream).await {
             Ok(()) => {
                 let _open = Open;
-                let Err(end) = self.serve(&mut socket).await;
+                let Err(end) = self.serve(&mut stream).await;
                 end
             }
             Err(end) => end,
         };
-        socket.abort();
+        stream.abort();
         end
     }
 
-    /// TCP, then CONNECT, then CONNACK: no other packet comes before it (3.2).
-    async fn connect(&mut self, socket: &mut TcpSocket<'_>) -> Result<(), End> {
+    /// CONNECT, then CONNACK: no other packet comes before it (3.2).
+    async fn connect(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
         let broker = &self.parts.provision.broker;
-        let address = network::resolve(self.parts.stack, &broker.host)
-            .await
-            .map_err(End::Unreachable)?;
-        socket.set_nagle_enabled(false);
-        with_timeout(ANSWER_MAX, socket.connect((address, broker.port)))
-            .await
-            .map_err(|_| End::Unreachable("no answer to the TCP connection"))?
-            .map_err(|_| End::Unreachable("the TCP connection was refused"))?;
         let will_topic = self.parts.topics.connection();
         let connect = Connect {
             client_id: &self.parts.provision.device_id,
@@ -129,10 +122,10 @@ impl<'s, 'p> Session<'s, 'p> {
             .encode(&mut buffer)
             .map_err(|_| End::Unreachable("the CONNECT packet is too long"))?;
         self.keep_alive = KeepAlive::new(broker.keep_alive_s, now_ms());
-        write_all(socket, packet)
+        write_all(stream, packet)
             .await
             .map_err(|_| End::Unreachable("the connection broke before CONNACK"))?;
-        let code = with_timeout(ANSWER_MAX, read_connack(socket))
+        let code = with_timeout(ANSWER_MAX, read_connack(stream))
             .await
             .map_err(|_| End::Unreachable("no CONNACK"))?
             .ok_or(End::Unreachable("the connection broke before CONNACK"))?;
@@ -145,11 +138,11 @@ impl<'s, 'p> Session<'s, 'p> {
 
     async fn serve(
         &mut self,
-        socket: &mut TcpSocket<'_>,
+        stream: &mut Transport<'_>,
     ) -> Result<core::convert::Infallible, End> {
         let mut reader = Reader::<PACKET_BYTES_MAX>::new();
         self.parts.outbox.new_session();
-        self.subscribe(socket).await?;
+        self.subscribe(stream).await?;
         let subscribed_by = now_ms() + ANSWER_MAX.as_millis();
         loop {
             let mut chunk = [0; 512];
@@ -161,7 +154,7 @@ impl<'s, 'p> Session<'s, 'p> {
                 wake_ms = wake_ms.min(subscribed_by);
             }
             match select(
-                socket.read(&mut chunk),
+                stream.read(&mut chunk),
                 Timer::at(Instant::from_millis(wake_ms)),
             )
             .await
@@ -171,12 +164,12 @@ impl<'s, 'p> Session<'s, 'p> {
                 Either::First(Ok(length)) => {
                     stack::arm_guard();
                     let received_ms = now_ms();
-                    let mut stream = &chunk[..length];
+                    let mut received = &chunk[..length];
                     while let Some(packet) = reader
-                        .next(&mut stream)
+                        .next(&mut received)
                         .map_err(|_| End::Lost("the broker sent what is no MQTT"))?
                     {
-                        self.handle(socket, packet, received_ms).await?;
+                        self.handle(stream, packet, received_ms).await?;
                     }
                 }
                 Either::Second(()) => {}
@@ -184,13 +177,13 @@ impl<'s, 'p> Session<'s, 'p> {
             if self.subscribing.is_some() && now_ms() >= subscribed_by {
                 return Err(End::Lost("no SUBACK"));
             }
-            self.keep_alive_if_due(socket).await?;
-            self.publish_telemetry_if_due(socket).await?;
-            self.send_outbox(socket).await?;
+            self.keep_alive_if_due(stream).await?;
+            self.publish_telemetry_if_due(stream).await?;
+            self.send_outbox(stream).await?;
         }
     }
 
-    async fn subscribe(&mut self, socket: &mut TcpSocket<'_>) -> Result<(), End> {
+    async fn subscribe(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
         let id = self.parts.outbox.next_id();
         self.subscribing = Some(id);
         let filter = self.parts.topics.request();
@@ -202,12 +195,12 @@ impl<'s, 'p> Session<'s, 'p> {
         let packet = subscribe
             .encode(&mut buffer)
             .map_err(|_| End::Lost("the SUBSCRIBE packet is too long"))?;
-        self.write(socket, packet).await
+        self.write(stream, packet).await
     }
 
     async fn handle(
         &mut self,
-        socket: &mut TcpSocket<'_>,
+        stream: &mut Transport<'_>,
         packet: Packet<'_>,
         received_ms: u64,
     ) -> Result<(), End> {
@@ -216,11 +209,11 @@ impl<'s, 'p> Session<'s, 'p> {
                 topic, payload, id, ..
             } => {
                 if topic == self.parts.topics.request().as_str() {
-                    self.handle_request(socket, payload, received_ms).await?;
+                    self.handle_request(stream, payload, received_ms).await?;
                 }
                 match id {
                     // After the response is kept: at least once.
-                    Some(id) => self.write(socket, &puback(id)).await,
+                    Some(id) => self.write(stream, &puback(id)).await,
                     None => Ok(()),
                 }
             }
@@ -281,7 +274,7 @@ impl<'s, 'p> Session<'s, 'p> {
 
     async fn handle_request(
         &mut self,
-        socket: &mut TcpSocket<'_>,
+        stream: &mut Transport<'_>,
         payload: &[u8],
         received_ms: u64,
     ) -> Result<(), End> {
@@ -309,15 +302,15 @@ impl<'s, 'p> Session<'s, 'p> {
             .push(Topic::Response, self.parts.message.payload(), false)
             .is_ok()
         {
-            return self.send_outbox(socket).await;
+            return self.send_outbox(stream).await;
         }
         // Many requests at once: this response is sent, though not again after a lost connection.
         let id = self.parts.outbox.next_id();
-        self.publish(socket, &self.parts.topics.response(), Some(id), false)
+        self.publish(stream, &self.parts.topics.response(), Some(id), false)
             .await
     }
 
-    async fn send_outbox(&mut self, socket: &mut TcpSocket<'_>) -> Result<(), End> {
+    async fn send_outbox(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
         while let Some(message) = self.parts.outbox.next_to_send() {
             let (id, retain) = (message.id, message.retain);
             let topic = message.topic.name(self.parts.topics);
@@ -326,12 +319,12 @@ impl<'s, 'p> Session<'s, 'p> {
                 .message
                 .write(&message.payload)
                 .map_err(too_long)?;
-            self.publish(socket, &topic, Some(id), retain).await?;
+            self.publish(stream, &topic, Some(id), retain).await?;
         }
         Ok(())
     }
 
-    async fn publish_telemetry_if_due(&mut self, socket: &mut TcpSocket<'_>) -> Result<(), End> {
+    async fn publish_telemetry_if_due(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
         let now = DeviceClock.now();
         while let Some(Action::PublishTelemetry) = self.parts.controller.poll(now) {
             stand_in::fill(self.parts.controller.points_mut(), now.uptime_ms);
@@ -341,7 +334,7 @@ impl<'s, 'p> Session<'s, 'p> {
                 .write_temperature(now, self.parts.message)
                 .map_err(too_long)?;
             let retain = self.parts.provision.retain_telemetry;
-            self.publish(socket, &self.parts.topics.temperature(), None, retain)
+            self.publish(stream, &self.parts.topics.temperature(), None, retain)
                 .await?;
             let status = status::device_status();
             self.parts.message.clear();
@@ -349,16 +342,16 @@ impl<'s, 'p> Session<'s, 'p> {
                 .controller
                 .write_system(now, &status, self.parts.message)
                 .map_err(too_long)?;
-            self.publish(socket, &self.parts.topics.system(), None, false)
+            self.publish(stream, &self.parts.topics.system(), None, false)
                 .await?;
         }
         Ok(())
     }
 
-    async fn keep_alive_if_due(&mut self, socket: &mut TcpSocket<'_>) -> Result<(), End> {
+    async fn keep_alive_if_due(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
         match self.keep_alive.poll(now_ms()) {
             Due::Nothing => Ok(()),
-            Due::Ping => self.write(socket, &PINGREQ).await,
+            Due::Ping => self.write(stream, &PINGREQ).await,
             Due::Dead => Err(End::Lost("the broker does not answer pings")),
         }
     }
@@ -366,7 +359,7 @@ impl<'s, 'p> Session<'s, 'p> {
     /// Publishes what is in the message buffer.
     async fn publish(
         &mut self,
-        socket: &mut TcpSocket<'_>,
+        stream: &mut Transport<'_>,
         topic: &str,
         id: Option<u16>,
         retain: bool,
@@ -376,14 +369,14 @@ impl<'s, 'p> Session<'s, 'p> {
             .message
             .publish(topic, id, retain)
             .map_err(|_| End::Lost("a message is too long"))?;
-        write_all(socket, packet).await?;
+        write_all(stream, packet).await?;
         self.keep_alive.sent(now_ms());
         MESSAGES_PUBLISHED.increment();
         Ok(())
     }
 
-    async fn write(&mut self, socket: &mut TcpSocket<'_>, packet: &[u8]) -> Result<(), End> {
-        write_all(socket, packet).await?;
+    async fn write(&mut self, stream: &mut Transport<'_>, packet: &[u8]) -> Result<(), End> {
+        write_all(stream, packet).await?;
         self.keep_alive.sent(now_ms());
         Ok(())
     }
@@ -393,24 +386,27 @@ fn too_long(_: fmt::Error) -> End {
     End::Lost("a message is too long")
 }
 
-async fn write_all(socket: &mut TcpSocket<'_>, mut bytes: &[u8]) -> Result<(), End> {
+async fn write_all(stream: &mut Transport<'_>, mut bytes: &[u8]) -> Result<(), End> {
     while !bytes.is_empty() {
-        let written = with_timeout(ANSWER_MAX, socket.write(bytes))
+        let written = with_timeout(ANSWER_MAX, stream.write(bytes))
             .await
             .map_err(|_| End::Lost("the broker takes nothing more"))?
             .map_err(|_| End::Lost("the connection was reset"))?;
         bytes = &bytes[written..];
     }
-    Ok(())
+    with_timeout(ANSWER_MAX, stream.flush())
+        .await
+        .map_err(|_| End::Lost("the broker takes nothing more"))?
+        .map_err(|_| End::Lost("the connection was reset"))
 }
 
 /// The return code; none when the connection ends before, or anything else comes first.
-async fn read_connack(socket: &mut TcpSocket<'_>) -> Option<u8> {
+async fn read_connack(stream: &mut Transport<'_>) -> Option<u8> {
     let mut reader = Reader::<4>::new();
     // One at a time: what follows CONNACK is not this function's.
     let mut byte = [0];
     loop {
-        if socket.read(&mut byte).await.ok()? == 0 {
+        if stream.read(&mut byte).await.ok()? == 0 {
             return None;
         }
         match reader.next(&mut &byte[..]).ok()? {
