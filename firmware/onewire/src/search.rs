@@ -25,8 +25,8 @@ use crate::{
     sensor::SEARCH_ROM,
 };
 
-/// So many devices whose ROM code has a wrong CRC are passed over, each alone, before the bus itself is
-/// the suspect.
+/// So many branches that lead to no device, each tried several times, are passed over before the bus
+/// itself is the suspect.
 pub const REJECTED_MAX: usize = 8;
 
 /// What a search found.
@@ -37,7 +37,7 @@ pub struct Search<const N: usize> {
     pub found: Vec<Rom, N>,
     /// How the search ended.
     pub end: SearchEnd,
-    /// Places in the tree at which a pass ended with a CRC that does not fit, each tried several times.
+    /// Branches that led to nobody or to a CRC that does not fit, each tried several times.
     pub rejected: usize,
 }
 
@@ -49,9 +49,10 @@ pub enum SearchEnd {
     /// There are more devices than the caller has room for.
     Full,
     /// A branch from which somebody had answered was empty when it was followed, again and again: a
-    /// device was unplugged meanwhile, or has a bad contact.
+    /// device was unplugged meanwhile, or has a bad contact. The others were found, unless there were
+    /// more than [`REJECTED_MAX`] such branches.
     Vanished,
-    /// More than [`REJECTED_MAX`] passes ended with a CRC that does not fit.
+    /// More than [`REJECTED_MAX`] branches led to nobody or to a CRC that does not fit.
     Crc,
     /// The bus failed, again and again; [`BusError::Absent`] when it is empty.
     Bus(BusError),
@@ -84,15 +85,24 @@ pub async fn search<L: Line, const N: usize>(
     loop {
         let leaf = match follow(bus, &way, attempts).await {
             Ok(leaf) => leaf,
-            Err(Astray::Nobody { step }) if step < way.family_steps && search.found.is_empty() => {
-                return search;
-            }
-            Err(astray) => {
-                search.end = astray.into();
+            Err(error) => {
+                search.end = SearchEnd::Bus(error);
                 return search;
             }
         };
-        match Rom::new(leaf.code) {
+        match leaf.rom() {
+            // Not a sign of anything: the family's branch was followed without anybody's word for it.
+            None if leaf.steps < way.family_steps && search.found.is_empty() => return search,
+            None if search.rejected == REJECTED_MAX => {
+                search.end = SearchEnd::Crc;
+                return search;
+            }
+            None => {
+                search.rejected += 1;
+                if leaf.steps < 64 {
+                    search.end = SearchEnd::Vanished;
+                }
+            }
             Some(_) if leaf.fork.is_none() && mutants::active(Mutant::SearchMissesLast) => {}
             Some(rom) => {
                 if search.found.push(rom).is_err() {
@@ -100,11 +110,6 @@ pub async fn search<L: Line, const N: usize>(
                     return search;
                 }
             }
-            None if search.rejected == REJECTED_MAX => {
-                search.end = SearchEnd::Crc;
-                return search;
-            }
-            None => search.rejected += 1,
         }
         let Some(fork) = leaf.fork else {
             return search;
@@ -147,69 +152,60 @@ impl Way {
 /// Where a pass ended.
 struct Leaf {
     code: [u8; 8],
+    /// The steps that somebody answered; 64 at a device.
+    steps: usize,
     /// The last fork at which the 0 was taken.
     fork: Option<usize>,
 }
 
-/// Why a pass did not end at a device.
-#[derive(Clone, Copy)]
-enum Astray {
-    Nobody { step: usize },
-    Bus(BusError),
-}
-
-impl From<BusError> for Astray {
-    fn from(error: BusError) -> Self {
-        Self::Bus(error)
-    }
-}
-
-impl From<Astray> for SearchEnd {
-    fn from(astray: Astray) -> Self {
-        match astray {
-            Astray::Nobody { .. } => Self::Vanished,
-            Astray::Bus(error) => Self::Bus(error),
+impl Leaf {
+    fn rom(&self) -> Option<Rom> {
+        if self.steps < 64 {
+            return None;
         }
+        Rom::new(self.code)
     }
 }
 
-/// A pass, tried until its CRC fits or the attempts are used up: then its last end.
-async fn follow<L: Line>(bus: &mut Bus<L>, way: &Way, attempts: u8) -> Result<Leaf, Astray> {
+/// A pass, tried until it ends at a device or the attempts are used up: then its last end.
+async fn follow<L: Line>(bus: &mut Bus<L>, way: &Way, attempts: u8) -> Result<Leaf, BusError> {
     let mut result = pass(bus, way).await;
     for _ in 1..attempts {
         match &result {
-            Ok(leaf) if Rom::new(leaf.code).is_some() => break,
+            Ok(leaf) if leaf.rom().is_some() => break,
             // Every pulse on such a bus costs the line's patience.
-            Err(Astray::Bus(BusError::StuckLow)) => break,
+            Err(BusError::StuckLow) => break,
             _ => result = pass(bus, way).await,
         }
     }
     result
 }
 
-async fn pass<L: Line>(bus: &mut Bus<L>, way: &Way) -> Result<Leaf, Astray> {
+async fn pass<L: Line>(bus: &mut Bus<L>, way: &Way) -> Result<Leaf, BusError> {
     bus.reset().await?;
     bus.write(&[SEARCH_ROM]).await?;
     let mut leaf = Leaf {
         code: [0; 8],
+        steps: 0,
         fork: None,
     };
     let mut branch = None;
     for step in 0..64 {
         let forced = way.forced(step);
-        let taken = match (bus.fork(branch).await?, forced) {
-            ((true, true), _) => return Err(Astray::Nobody { step }),
-            ((false, false), forced) => {
+        let taken = match bus.fork(branch).await? {
+            (true, true) => return Ok(leaf),
+            (false, false) => {
                 let taken = forced.unwrap_or(false);
                 if !taken && step >= way.family_steps {
                     leaf.fork = Some(step);
                 }
                 taken
             }
-            ((bit, _), Some(forced)) if bit != forced => return Err(Astray::Nobody { step }),
-            ((bit, _), _) => bit,
+            (bit, _) if forced.is_some_and(|forced| bit != forced) => return Ok(leaf),
+            (bit, _) => bit,
         };
         leaf.code[step / 8] |= u8::from(taken) << (step % 8);
+        leaf.steps += 1;
         branch = Some(taken);
     }
     bus.branch(leaf.code[7] & 0x80 != 0).await?;
