@@ -4,103 +4,94 @@
 //! every image that ships) [`active`] is `false` at compile time, and nothing of them is left.
 
 #[cfg(feature = "mutants")]
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU16, Ordering};
 
-/// A deliberate bug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Mutant {
-    /// A scratchpad is believed whatever its CRC.
-    CrcNotChecked = 1,
-    /// A sensor that is gone keeps the temperature it last had.
-    AbsentKeepsLast = 2,
-    /// A sensor that was gone once is not read again.
-    AbsentForever = 3,
-    /// Temperatures below zero are reported above it.
-    SignLost = 4,
-    /// The bits that are cleared are those of the opposite resolution: at 12 bits three good ones, at 9
-    /// bits none.
-    ResolutionMaskReversed = 5,
-    /// The power-on value of 85 degrees is reported as a temperature.
-    PowerOnTaken = 6,
-    /// The search stops before its last device.
-    SearchMissesLast = 7,
-    /// Neighbouring points have each other's temperature.
-    NeighboursSwapped = 8,
-    /// No conversion is started, so temperatures stay what they were.
-    ConversionNotStarted = 9,
+/// A list of mutants: number (the same for ever), variant, name, scenario that is to catch it, what it
+/// does.
+macro_rules! mutants {
+    ($($number:literal, $variant:ident, $name:literal, $scenario:literal, $does:literal;)*) => {
+        /// A deliberate bug in the 1-Wire master.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Mutant {
+            $(#[doc = $does] $variant = $number,)*
+        }
+
+        impl Mutant {
+            /// All of them, by their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Its name, kebab-case.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The scenario that is to catch it, by its ID.
+            #[must_use]
+            pub fn scenario(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $scenario,)*
+                }
+            }
+
+            /// What it does.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $does,)*
+                }
+            }
+        }
+    };
+}
+
+mutants! {
+    1, CrcNotChecked, "crc-not-checked", "TEL-2",
+        "A scratchpad is believed whatever its CRC.";
+    2, AbsentKeepsLast, "absent-keeps-last", "TEL-2",
+        "A sensor that is gone keeps the temperature it last had.";
+    3, AbsentForever, "absent-forever", "TEL-2",
+        "A sensor that was gone once is not read again.";
+    4, SensorSignLost, "sensor-sign-lost", "TEL-2",
+        "Temperatures below zero are read as above it.";
+    5, ResolutionMaskReversed, "resolution-mask-reversed", "TEL-2",
+        "The bits that are cleared are those of the opposite resolution: at 12 bits three good ones.";
+    6, PowerOnTaken, "power-on-taken", "TEL-2",
+        "The power-on value of 85 degrees is taken for a temperature.";
+    7, SearchMissesLast, "search-misses-last", "TEL-2",
+        "The search stops before its last device.";
+    8, NeighboursSwapped, "neighbours-swapped", "TEL-2",
+        "Neighbouring points have each other's temperature.";
+    9, ConversionNotStarted, "conversion-not-started", "TEL-2",
+        "No conversion is started, so temperatures stay what they were.";
 }
 
 impl Mutant {
-    /// All of them, by their numbers.
-    pub const ALL: [Self; 9] = [
-        Self::CrcNotChecked,
-        Self::AbsentKeepsLast,
-        Self::AbsentForever,
-        Self::SignLost,
-        Self::ResolutionMaskReversed,
-        Self::PowerOnTaken,
-        Self::SearchMissesLast,
-        Self::NeighboursSwapped,
-        Self::ConversionNotStarted,
-    ];
-
-    /// Its number, from 1; the same for ever.
+    /// Its number, from 1.
     #[must_use]
-    pub const fn number(self) -> u8 {
-        self as u8
+    pub const fn number(self) -> u16 {
+        self as u16
     }
 
     /// The mutant of this number.
     #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|mutant| mutant.number() == number)
-    }
-
-    /// Its name, as people type it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CrcNotChecked => "crc-not-checked",
-            Self::AbsentKeepsLast => "absent-keeps-last",
-            Self::AbsentForever => "absent-forever",
-            Self::SignLost => "sign-lost",
-            Self::ResolutionMaskReversed => "resolution-mask-reversed",
-            Self::PowerOnTaken => "power-on-taken",
-            Self::SearchMissesLast => "search-misses-last",
-            Self::NeighboursSwapped => "neighbours-swapped",
-            Self::ConversionNotStarted => "conversion-not-started",
-        }
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.iter().copied().find(|m| m.number() == number)
     }
 
     /// The mutant of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mutant| mutant.name() == name)
-    }
-
-    /// The scenario that is to catch it, by its ID. All of these are wrong temperatures or a wrong
-    /// status, so it is the accuracy test that answers for them.
-    #[must_use]
-    pub const fn caught_by(self) -> &'static str {
-        match self {
-            Self::CrcNotChecked
-            | Self::AbsentKeepsLast
-            | Self::AbsentForever
-            | Self::SignLost
-            | Self::ResolutionMaskReversed
-            | Self::PowerOnTaken
-            | Self::SearchMissesLast
-            | Self::NeighboursSwapped
-            | Self::ConversionNotStarted => "TEL-2",
-        }
+        Self::ALL.iter().copied().find(|m| m.name() == name)
     }
 }
 
+/// The number of the one that is switched on; 0: none.
 #[cfg(feature = "mutants")]
-static ACTIVE: AtomicU8 = AtomicU8::new(0);
+static ACTIVE: AtomicU16 = AtomicU16::new(0);
 
 /// Switches a mutant on, and every other off.
 #[cfg(feature = "mutants")]
@@ -128,7 +119,7 @@ mod tests {
 
     #[test]
     fn numbers_and_names_lead_back_to_their_mutants() {
-        for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
+        for (index, &mutant) in Mutant::ALL.iter().enumerate() {
             assert_eq!(usize::from(mutant.number()), index + 1);
             assert_eq!(Mutant::from_number(mutant.number()), Some(mutant));
             assert_eq!(Mutant::from_name(mutant.name()), Some(mutant));

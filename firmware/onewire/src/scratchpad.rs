@@ -153,7 +153,7 @@ impl Scratchpad {
             self.registers().resolution.undefined_bits()
         };
         let sixteenths = self.register() >> undefined << undefined;
-        if mutants::active(Mutant::SignLost) {
+        if mutants::active(Mutant::SensorSignLost) {
             return Temperature(sixteenths.saturating_abs());
         }
         Temperature(sixteenths)

@@ -71,7 +71,7 @@ fn every_mutant_tells_another_story() {
         ],
     ];
     assert_eq!(story(), truth);
-    for mutant in Mutant::ALL {
+    for &mutant in Mutant::ALL {
         activate(Some(mutant));
         let told = story();
         activate(None);
@@ -79,7 +79,7 @@ fn every_mutant_tells_another_story() {
             Mutant::CrcNotChecked => (1, 1, Some(degrees(347 + 128))),
             Mutant::AbsentKeepsLast => (1, 0, Some(degrees(330))),
             Mutant::AbsentForever => (2, 0, Some(Outcome::Absent)),
-            Mutant::SignLost => (0, 2, Some(degrees(164))),
+            Mutant::SensorSignLost => (0, 2, Some(degrees(164))),
             Mutant::ResolutionMaskReversed => (0, 1, Some(degrees(347 & !7))),
             Mutant::PowerOnTaken => (0, 3, Some(degrees(85 * 16))),
             Mutant::SearchMissesLast => (0, 3, None),

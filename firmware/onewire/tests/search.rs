@@ -38,7 +38,10 @@ proptest! {
         others in prop::collection::btree_set(0_u64..1 << 48, 0..4),
     ) {
         let expected: BTreeSet<_> = serials.iter().map(|&serial| rom(0x28, serial)).collect();
-        let foreign = others.iter().map(|&serial| rom(0x10, serial));
+        // One that parts from ours at a bit where it has the 0, and one where it has the 1.
+        let foreign = others
+            .iter()
+            .flat_map(|&serial| [rom(0x10, serial), rom(0x3B, serial)]);
         let (_, mut bus, _) = world(sensors(expected.iter().copied().chain(foreign)));
         let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
         let empty = expected.is_empty() && others.is_empty();
@@ -201,6 +204,19 @@ fn a_glitch_hides_a_device_from_one_search_at_most() {
     }
     // The one fork there is, misread as either bit.
     assert_eq!(hidden, 2);
+}
+
+#[test]
+fn a_branch_that_does_not_come_back_as_taken_is_garbled() {
+    // Of the first step, of one in the middle, and of the last.
+    for branch in [9 + 2, 9 + 3 * 40 + 2, 200] {
+        let (wire, mut bus, _) = world(ours([1]));
+        wire.borrow_mut().noise = Some(Box::new(move |number, echo| {
+            Ok(if number == branch { echo ^ 0x80 } else { echo })
+        }));
+        let search = now(self::search::<_, 60>(&mut bus, Some(0x28), 1));
+        assert_eq!(search.end, SearchEnd::Bus(BusError::Garbled), "{branch}");
+    }
 }
 
 #[test]
