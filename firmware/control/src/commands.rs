@@ -1,15 +1,20 @@
-//! The commands: one request in, one response out.
+//! The commands: what there is, and what a request asks for.
 //!
-//! A command is an entry in [`COMMANDS`] and an arm of `Command::from_request`; `help` reads the
-//! same table, so it can't forget one.
+//! A command is an entry in [`COMMANDS`] and an arm of [`Command::of`]; `help` reads the same
+//! table, so it can't forget one. What it answers is in [`crate::responses`].
 
-use core::fmt::{self, Write};
-
-use crate::json::Object;
-use crate::request::{self, BadRequest, Request, RequestError};
-use crate::{Clock, Controller, DeviceStatus, points, telemetry};
+use crate::alarms::{ALARMS_MAX, AlarmKind};
+use crate::configuration::{INTERVAL_TAKES, TELEMETRY_INTERVAL_S_MAX};
+use crate::document::Text;
+use crate::orders::{Order, SetConfig, SetRelay, SetThreshold, TestAlarm};
+use crate::points::Tenths;
+use crate::relays::{DURATION_S_MAX, RELAYS, RelayId, Switch};
+use crate::request::{Parameters, RequestError};
+use crate::schedules::{INTERVAL_S_MAX, Schedule, ScheduleId};
+use crate::thresholds::{HYSTERESIS_MAX, Side};
 
 /// What `help` says of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Help {
     /// The command's name.
     pub name: &'static str,
@@ -18,6 +23,20 @@ pub struct Help {
     /// Its parameters: name and what it takes.
     pub parameters: &'static [(&'static str, &'static str)],
 }
+
+const POINT_ID: (&str, &str) = ("point_id", "integer, 0 to 59");
+const SCHEDULE_ID: (&str, &str) = ("schedule_id", SCHEDULE_ID_TAKES);
+
+const TEMPERATURE_TAKES: &str = "degrees Celsius, -50.0 to 200.0";
+const HYSTERESIS_TAKES: &str = "kelvin, 0.0 to 50.0";
+const DURATION_TAKES: &str = "seconds, 0 to 604800; 0 until changed";
+const SCHEDULE_INTERVAL_TAKES: &str = "seconds, 1 to 604800";
+const SCHEDULE_ID_TAKES: &str = "text of 1 to 32 bytes";
+const SIDE_TAKES: &str = "`high` or `low`";
+const KIND_TAKES: &str = "`HIGH_TEMP`, `LOW_TEMP` or `SENSOR_ERROR`";
+const SWITCH_TAKES: &str = "`ON`, `OFF` or `TOGGLE`";
+const ALARM_RELAY_TAKES: &str = "integer, 0 to 8; 0 for no relay";
+const OFFSET_TAKES: &str = "integer, 0 to 180";
 
 /// Every command there is.
 pub const COMMANDS: &[Help] = &[
@@ -34,260 +53,224 @@ pub const COMMANDS: &[Help] = &[
     Help {
         name: "get_point",
         purpose: "one measurement point",
-        parameters: &[("point_id", "integer, 0 to 59")],
+        parameters: &[POINT_ID],
     },
     Help {
         name: "get_summary",
         purpose: "the summary of all points",
         parameters: &[],
     },
+    Help {
+        name: "get_active_alarms",
+        purpose: "the alarms that are active or acknowledged",
+        parameters: &[("offset", "optional: alarms to leave out, for the next page")],
+    },
+    Help {
+        name: "set_threshold",
+        purpose: "move a threshold of a point",
+        parameters: &[
+            POINT_ID,
+            ("threshold_type", SIDE_TAKES),
+            ("value", TEMPERATURE_TAKES),
+            ("hysteresis", "optional: kelvin, 0.0 to 50.0"),
+        ],
+    },
+    Help {
+        name: "test_alarm",
+        purpose: "raise an alarm as a test",
+        parameters: &[
+            POINT_ID,
+            ("alarm_type", KIND_TAKES),
+            ("test_value", "degrees Celsius; not for `SENSOR_ERROR`"),
+        ],
+    },
+    Help {
+        name: "acknowledge_alarm",
+        purpose: "acknowledge an alarm",
+        parameters: &[("alarm_id", "text, from the alarm's message")],
+    },
+    Help {
+        name: "set_relay",
+        purpose: "switch a relay",
+        parameters: &[
+            ("relay_id", "integer, 1 to 8"),
+            ("state", SWITCH_TAKES),
+            ("duration", "optional: seconds, 0 until changed"),
+        ],
+    },
+    Help {
+        name: "add_schedule",
+        purpose: "carry out a command again and again",
+        parameters: &[
+            SCHEDULE_ID,
+            ("schedule_type", "`interval`"),
+            ("interval_seconds", SCHEDULE_INTERVAL_TAKES),
+            ("command", "`get_summary`, or one that sets or tests"),
+            ("parameters", "optional: the command's parameters"),
+        ],
+    },
+    Help {
+        name: "remove_schedule",
+        purpose: "end a schedule",
+        parameters: &[SCHEDULE_ID],
+    },
+    Help {
+        name: "set_config",
+        purpose: "change the configuration",
+        parameters: &[
+            ("telemetry_interval", INTERVAL_TAKES),
+            (
+                "alarm_relay",
+                "optional: relay that follows the alarms, 0 for none",
+            ),
+        ],
+    },
 ];
 
-/// A request that can be carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Command {
+/// A request that can be carried out, as far as its parameters say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command<'p> {
     Help,
     GetStatus,
-    GetPoint { id: usize },
-    GetSummary,
+    GetPoint { id: u8 },
+    GetActiveAlarms { offset: u32 },
+    AcknowledgeAlarm { id: Text<'p> },
+    AddSchedule(Schedule),
+    RemoveSchedule { id: ScheduleId },
+    Order(Order),
 }
 
-impl Command {
-    fn from_request(request: &Request) -> Result<Self, RequestError> {
-        match request.command.as_str() {
-            "help" => Ok(Self::Help),
-            "get_status" => Ok(Self::GetStatus),
-            "get_point" => Ok(Self::GetPoint {
-                id: request.parameters.point_id()?,
-            }),
-            "get_summary" => Ok(Self::GetSummary),
-            _ => Err(RequestError::Command),
-        }
-    }
-}
-
-/// Whether a request was carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handled {
-    /// The response says `success`.
-    Success,
-    /// The response says `error`, and nothing has changed.
-    Error,
-}
-
-/// Carries out the request in `payload`, which came in at `received_ms` of uptime, and writes the
-/// response.
-pub(crate) fn handle(
-    controller: &Controller,
-    clock: &dyn Clock,
-    received_ms: u64,
-    status: &DeviceStatus,
-    payload: &[u8],
-    out: &mut dyn Write,
-) -> Result<Handled, fmt::Error> {
-    let decided =
-        request::parse(payload).and_then(|request| match Command::from_request(&request) {
-            Ok(command) => Ok((request.cmd_id, command)),
-            Err(error) => Err(BadRequest {
-                cmd_id: request.cmd_id,
-                error,
-            }),
-        });
-    let now = clock.now();
-    let mut response = Object::begin(out)?;
-    let (cmd_id, outcome) = match &decided {
-        Ok((cmd_id, _)) => (cmd_id, "success"),
-        Err(bad) => (&bad.cmd_id, "error"),
-    };
-    response.text("cmd_id", cmd_id)?;
-    response.text("timestamp", now.timestamp())?;
-    response.text("status", outcome)?;
-    let handled = match &decided {
-        Ok((_, command)) => {
-            response.object("data", |data| {
-                write_data(*command, controller, clock, status, data)
-            })?;
-            Handled::Success
-        }
-        Err(bad) => {
-            response.object("data", |_| Ok(()))?;
-            response.text("message", &bad.error)?;
-            Handled::Error
-        }
-    };
-    // Last, because it counts the writing of the rest.
-    let execution_ms = clock.now().uptime_ms.saturating_sub(received_ms);
-    response.number("execution_time", execution_ms)?;
-    response.end()?;
-    Ok(handled)
-}
-
-fn write_data(
-    command: Command,
-    controller: &Controller,
-    clock: &dyn Clock,
-    status: &DeviceStatus,
-    data: &mut Object<'_>,
-) -> fmt::Result {
-    match command {
-        Command::Help => data.objects("commands", COMMANDS, |entry, help| {
-            entry.text("command", help.name)?;
-            entry.text("description", help.purpose)?;
-            entry.object("parameters", |list| {
-                help.parameters
-                    .iter()
-                    .try_for_each(|(name, takes)| list.text(name, takes))
+impl<'p> Command<'p> {
+    /// The command that a request asks for.
+    pub(crate) fn of(name: Text<'_>, p: Parameters<'p>) -> Result<Self, RequestError> {
+        let is = |command: &str| name.is(command);
+        if is("help") {
+            Ok(Self::Help)
+        } else if is("get_status") {
+            Ok(Self::GetStatus)
+        } else if is("get_point") {
+            Ok(Self::GetPoint { id: p.point_id()? })
+        } else if is("get_active_alarms") {
+            let offset = p.whole_if_there("offset", 0..=ALARMS_MAX as u32, OFFSET_TAKES)?;
+            Ok(Self::GetActiveAlarms {
+                offset: offset.unwrap_or(0),
             })
-        }),
-        Command::GetStatus => {
-            data.text("firmware_version", &controller.settings().firmware_version)?;
-            telemetry::write_status(clock.now(), status, data)
+        } else if is("acknowledge_alarm") {
+            Ok(Self::AcknowledgeAlarm {
+                id: p.text("alarm_id")?,
+            })
+        } else if is("add_schedule") {
+            schedule(p).map(Self::AddSchedule)
+        } else if is("remove_schedule") {
+            Ok(Self::RemoveSchedule {
+                id: p.id("schedule_id", SCHEDULE_ID_TAKES)?,
+            })
+        } else {
+            order(name, p).map(Self::Order)
         }
-        Command::GetPoint { id } => write_point(controller, id, data),
-        Command::GetSummary => telemetry::write_summary(&controller.points().summary(), data),
     }
 }
 
-fn write_point(controller: &Controller, id: usize, data: &mut Object<'_>) -> fmt::Result {
-    data.number("point_id", id)?;
-    match controller.points().get(id) {
-        Some(point) => telemetry::write_point(id, &point, data)?,
-        None => {
-            data.text("name", format_args!("Point_{id}"))?;
-            data.number_or_null("temp", None::<points::Tenths>)?;
-            data.number("sensor_id", "null")?;
-            data.text("status", points::Reading::Disconnected.status())?;
-        }
+fn order(name: Text<'_>, p: Parameters<'_>) -> Result<Order, RequestError> {
+    let is = |command: &str| name.is(command);
+    if is("get_summary") {
+        Ok(Order::Summary)
+    } else if is("set_relay") {
+        set_relay(p).map(Order::Relay)
+    } else if is("set_threshold") {
+        set_threshold(p).map(Order::Threshold)
+    } else if is("test_alarm") {
+        test_alarm(p).map(Order::TestAlarm)
+    } else if is("set_config") {
+        set_config(p).map(Order::Config)
+    } else {
+        Err(RequestError::Command)
     }
-    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use alloc::string::String;
+fn set_relay(p: Parameters<'_>) -> Result<SetRelay, RequestError> {
+    const STATES: &[(&str, Switch)] = &[
+        ("ON", Switch::On),
+        ("OFF", Switch::Off),
+        ("TOGGLE", Switch::Toggle),
+    ];
+    Ok(SetRelay {
+        relay: p.relay_id()?,
+        switch: p.one_of("state", STATES, SWITCH_TAKES)?,
+        duration_s: p
+            .whole_if_there("duration", 0..=DURATION_S_MAX, DURATION_TAKES)?
+            .unwrap_or(0),
+    })
+}
 
-    use expect_test::{Expect, expect};
-    use proptest::prelude::*;
-    use serde_json::Value;
+fn set_threshold(p: Parameters<'_>) -> Result<SetThreshold, RequestError> {
+    const SIDES: &[(&str, Side)] = &[("high", Side::High), ("low", Side::Low)];
+    Ok(SetThreshold {
+        point: p.point_id()?,
+        side: p.one_of("threshold_type", SIDES, SIDE_TAKES)?,
+        value: p.tenths("value", Tenths::MIN..=Tenths::MAX, TEMPERATURE_TAKES)?,
+        hysteresis: if p.has("hysteresis") {
+            let range = Tenths::constant(0)..=HYSTERESIS_MAX;
+            Some(p.tenths("hysteresis", range, HYSTERESIS_TAKES)?)
+        } else {
+            None
+        },
+    })
+}
 
-    use super::*;
-    use crate::{Now, Settings};
-
-    const NOW: Now = Now {
-        uptime_ms: 61_250,
-        unix_ms: Some(1_795_456_955_120),
+fn test_alarm(p: Parameters<'_>) -> Result<TestAlarm, RequestError> {
+    const KINDS: &[(&str, AlarmKind)] = &[
+        ("HIGH_TEMP", AlarmKind::HighTemp),
+        ("LOW_TEMP", AlarmKind::LowTemp),
+        ("SENSOR_ERROR", AlarmKind::SensorError),
+    ];
+    let point = p.point_id()?;
+    let kind = p.one_of("alarm_type", KINDS, KIND_TAKES)?;
+    let of_sensor = kind == AlarmKind::SensorError;
+    let value = if of_sensor && !p.has("test_value") {
+        None
+    } else {
+        Some(p.tenths("test_value", Tenths::MIN..=Tenths::MAX, TEMPERATURE_TAKES)?)
     };
+    Ok(TestAlarm {
+        point,
+        kind,
+        // A sensor in error has none, whatever the test says.
+        temperature: value.filter(|_| !of_sensor),
+    })
+}
 
-    fn respond(payload: &[u8]) -> (Handled, String) {
-        let mut controller = Controller::new(Settings::new("tempcontroller01", "0.1.0", 60));
-        crate::stand_in::fill(controller.points_mut(), 60_000);
-        let status = DeviceStatus {
-            mqtt_connected: true,
-            heap_free: 60_000,
-            heap_free_min: 58_000,
-            largest_free_block: 57_000,
-            stack_size: 200_000,
-            stack_used_max: 2_900,
-            boot_count: 1,
-            ..DeviceStatus::default()
-        };
-        let mut out = String::new();
-        let handled = controller
-            .handle_request(&NOW, NOW.uptime_ms - 2, &status, payload, &mut out)
-            .expect("a String takes everything");
-        (handled, out)
+fn set_config(p: Parameters<'_>) -> Result<SetConfig, RequestError> {
+    const INTERVAL: &str = "telemetry_interval";
+    const RELAY: &str = "alarm_relay";
+    let relay = p.whole_if_there(RELAY, 0..=RELAYS as u32, ALARM_RELAY_TAKES)?;
+    let interval = p.whole_if_there(INTERVAL, 1..=TELEMETRY_INTERVAL_S_MAX, INTERVAL_TAKES)?;
+    if relay.is_none() && interval.is_none() {
+        return Err(RequestError::Missing(INTERVAL));
     }
+    Ok(SetConfig {
+        telemetry_interval_s: interval,
+        alarm_relay: relay.map(|number| u8::try_from(number).ok().and_then(RelayId::new)),
+    })
+}
 
-    fn check(payload: &str, expected: &Expect) {
-        expected.assert_eq(&respond(payload.as_bytes()).1);
-    }
-
-    #[test]
-    fn help_lists_every_command() {
-        let (handled, text) = respond(br#"{"cmd_id":"1","command":"help"}"#);
-        let response: Value = serde_json::from_str(&text).expect("JSON");
-        let names = response["data"]["commands"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|c| c["command"].as_str().expect("a name"));
-        assert!(names.eq(COMMANDS.iter().map(|h| h.name)));
-        assert_eq!(handled, Handled::Success);
-    }
-
-    #[test]
-    fn every_listed_command_exists() {
-        for help in COMMANDS {
-            let payload = alloc::format!(
-                r#"{{"cmd_id":"1","command":"{}","parameters":{{"point_id":0}}}}"#,
-                help.name
-            );
-            assert_eq!(
-                respond(payload.as_bytes()).0,
-                Handled::Success,
-                "{}",
-                help.name
-            );
-        }
-    }
-
-    #[test]
-    fn status_point_and_summary_are_answered() {
-        check(
-            r#"{"cmd_id":"s-1","command":"get_status","parameters":{}}"#,
-            &expect![[
-                r#"{"cmd_id":"s-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"firmware_version":"0.1.0","uptime_ms":61250,"mqtt_connected":true,"boot_count":1,"heap_free":60000,"heap_free_min":58000,"largest_free_block":57000,"fragmentation_percent":5,"stack_size":200000,"stack_used_max":2900,"messages_published":0,"commands_received":0,"sessions_opened":0},"execution_time":2}"#
-            ]],
-        );
-        check(
-            r#"{"cmd_id":"p-1","command":"get_point","parameters":{"point_id":5}}"#,
-            &expect![[
-                r#"{"cmd_id":"p-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"point_id":5,"name":"Point_5","temp":19.7,"sensor_id":"28FF000000000005","status":"OK"},"execution_time":2}"#
-            ]],
-        );
-        check(
-            r#"{"cmd_id":"m-1","command":"get_summary"}"#,
-            &expect![[
-                r#"{"cmd_id":"m-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"total_points":60,"active_points":60,"sensor_errors":0,"min_temp":14.0,"max_temp":51.6},"execution_time":2}"#
-            ]],
-        );
-    }
-
-    #[test]
-    fn errors_are_answered_with_the_promised_message() {
-        check(
-            r#"{"cmd_id":"e-1","command":"get_status; rm -rf /","parameters":{}}"#,
-            &expect![[
-                r#"{"cmd_id":"e-1","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Invalid command: `help` lists the commands","execution_time":2}"#
-            ]],
-        );
-        check(
-            r#"{"cmd_id":"e-2","command":"get_point","parameters":{"point_id":100}}"#,
-            &expect![[
-                r#"{"cmd_id":"e-2","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Point ID out of range: 0 to 59","execution_time":2}"#
-            ]],
-        );
-        check(
-            r#"{"cmd_id":"e-3","command":"get_point"}"#,
-            &expect![[
-                r#"{"cmd_id":"e-3","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Missing required field: point_id","execution_time":2}"#
-            ]],
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_comes_the_response_is_json(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let (_, text) = respond(&payload);
-            serde_json::from_str::<Value>(&text).expect("JSON");
-        }
-
-        #[test]
-        fn any_cmd_id_comes_back(cmd_id: String) {
-            let request = serde_json::json!({"cmd_id": cmd_id, "command": "get_summary"});
-            let (_, text) = respond(alloc::format!("{request}").as_bytes());
-            let response: Value = serde_json::from_str(&text).expect("JSON");
-            prop_assert_eq!(response["cmd_id"].as_str(), Some(cmd_id.as_str()));
-        }
-    }
+fn schedule(p: Parameters<'_>) -> Result<Schedule, RequestError> {
+    let id = p.id("schedule_id", SCHEDULE_ID_TAKES)?;
+    p.one_of("schedule_type", &[("interval", ())], "`interval`")?;
+    let interval_s = p.whole(
+        "interval_seconds",
+        1..=INTERVAL_S_MAX,
+        SCHEDULE_INTERVAL_TAKES,
+    )?;
+    let command = p.text("command")?;
+    let known = COMMANDS.iter().any(|help| command.is(help.name));
+    let order = order(command, p.parameters()?).map_err(|error| match error {
+        RequestError::Command if known => RequestError::NotForSchedules,
+        other => other,
+    })?;
+    Ok(Schedule {
+        id,
+        interval_s,
+        order,
+    })
 }

@@ -1,35 +1,57 @@
-//! The controller: state, and when what is due.
+//! The controller: state, inputs, and what is to be done about them.
+//!
+//! ```text
+//!   measured ──▶ ┌────────────┐ ──▶ poll: publish this, move that contact, keep this in flash
+//!   requests ──▶ │ Controller │
+//!       HTTP ──▶ │            │ ──▶ poll_at: when to ask again
+//!       time ──▶ └────────────┘
+//! ```
+//! Whatever was put in, the firmware then asks [`Controller::poll`] until there is nothing more.
+//! It does so online and offline: alarms, relays and schedules don't wait for a broker. An
+//! [`Action`] that publishes holds all of its message, or asks for one that is written there and
+//! then, so that the firmware can put it aside until there is a broker again.
 
 use core::fmt::{self, Write};
 
 use heapless::String;
 
-pub use crate::commands::Handled;
-use crate::{Clock, DeviceStatus, Now, Points, commands, telemetry};
+use crate::alarms::{AlarmChange, Alarms};
+use crate::commands::Command;
+use crate::configuration::Configuration;
+use crate::configuration_json::ConfigurationError;
+use crate::events::{Event, Events};
+use crate::kept::{self, BadKept, Kept, TooShort};
+use crate::mutants::{self, Mutant};
+use crate::orders::{Order, SetConfig, SetRelay, SetThreshold, TestAlarm};
+use crate::points::{Measurement, POINTS, Points, Reading};
+use crate::relays::{Cause, RelayChange, RelayId, Relays, Switch};
+use crate::request::RequestError;
+pub use crate::responses::Handled;
+use crate::responses::{self, Answer};
+use crate::schedules::{Schedules, next_on_grid};
+use crate::thresholds::{Threshold, Thresholds};
+use crate::{Clock, DeviceStatus, Now, telemetry};
 
-/// What the controller is told once, and again when its configuration changes.
+/// What the controller is told once, at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The last level of its topics.
-    pub device_id: String<32>,
+pub struct Identity {
     /// Version of the firmware.
     pub firmware_version: String<24>,
-    /// Seconds between two telemetry messages, at least 1.
-    pub telemetry_interval_s: u32,
+    /// Which boot this is: the first part of alarm ids.
+    pub boot_count: u32,
 }
 
-impl Settings {
-    /// Settings; texts that are too long are cut, an interval of 0 becomes 1.
+impl Identity {
+    /// An identity; a version that is too long is cut.
     #[must_use]
-    pub fn new(device_id: &str, firmware_version: &str, telemetry_interval_s: u32) -> Self {
+    pub fn new(firmware_version: &str, boot_count: u32) -> Self {
         Self {
-            device_id: device_id.chars().take(32).filter(char::is_ascii).collect(),
             firmware_version: firmware_version
                 .chars()
-                .take(24)
                 .filter(char::is_ascii)
+                .take(24)
                 .collect(),
-            telemetry_interval_s: telemetry_interval_s.max(1),
+            boot_count,
         }
     }
 }
@@ -37,46 +59,97 @@ impl Settings {
 /// What the firmware is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Publish [`Controller::write_temperature`] and [`Controller::write_system`].
+    /// Move the contact of a relay.
+    SwitchRelay {
+        /// Which.
+        relay: RelayId,
+        /// Whether it is to be on.
+        on: bool,
+    },
+    /// Publish the change on `alarm/active`, QoS 1: [`AlarmChange::write`].
+    PublishAlarm(AlarmChange),
+    /// Publish the change on `event/relay`, QoS 1: [`RelayChange::write`].
+    PublishRelay(RelayChange),
+    /// Keep this in flash: [`Controller::keep`].
+    Keep(Kept),
+    /// The MQTT session no longer is what [`Controller::configuration`] asks for: end it.
+    Reconnect,
+    /// Publish [`Controller::write_summary`] on `telemetry/summary`, QoS 1.
+    PublishSummary,
+    /// Publish [`Controller::write_temperature`] on `telemetry/temperature`, retained as configured,
+    /// and [`Controller::write_system`] on `telemetry/system`, QoS 0 both.
     PublishTelemetry,
+}
+
+/// What the controller itself counts since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Alarm and relay messages that nobody fetched in time: [`crate::events`].
+    pub events_dropped: u32,
+    /// Orders of schedules that could not be carried out any more.
+    pub schedule_errors: u32,
 }
 
 /// The temperature controller.
 #[derive(Clone, Debug)]
 pub struct Controller {
-    settings: Settings,
+    identity: Identity,
+    configuration: Configuration,
     points: Points,
+    alarms: Alarms,
+    relays: Relays,
+    schedules: Schedules,
+    events: Events,
+    /// What has changed and is not in flash, one bit for each of [`Kept::ALL`].
+    to_keep: u8,
+    /// Whether the session is to be opened anew.
+    reconnect: bool,
+    /// Whether the alarm relay was told to be on.
+    alarm_output: bool,
     /// Number of the next temperature message.
     sequence: u32,
     /// Uptime at which the next telemetry is due; always on the grid that began at the first.
     telemetry_due_ms: u64,
+    schedule_errors: u32,
+    #[cfg(feature = "mutants")]
+    previous: (u64, String<64>),
 }
 
 impl Controller {
     /// A controller at boot: the first telemetry is due one interval from then.
+    ///
+    /// What was kept in flash is given to it by [`Controller::restore`], before anything else.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        let telemetry_due_ms = interval_ms(&settings);
+    pub fn new(identity: Identity, configuration: Configuration) -> Self {
         Self {
-            settings,
+            alarms: Alarms::new(identity.boot_count),
+            identity,
+            telemetry_due_ms: interval_ms(&configuration),
+            configuration,
             points: Points::default(),
+            relays: Relays::default(),
+            schedules: Schedules::default(),
+            events: Events::default(),
+            to_keep: 0,
+            reconnect: false,
+            alarm_output: false,
             sequence: 0,
-            telemetry_due_ms,
+            schedule_errors: 0,
+            #[cfg(feature = "mutants")]
+            previous: (0, String::new()),
         }
     }
 
-    /// What it was told.
+    /// What it was told at boot.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
-    /// Takes new settings; a new interval counts from `now`.
-    pub fn configure(&mut self, now: Now, settings: Settings) {
-        if settings.telemetry_interval_s != self.settings.telemetry_interval_s {
-            self.telemetry_due_ms = now.uptime_ms + interval_ms(&settings);
-        }
-        self.settings = settings;
+    /// The configuration that it works with.
+    #[must_use]
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
     }
 
     /// The measurement points.
@@ -85,9 +158,86 @@ impl Controller {
         &self.points
     }
 
-    /// The measurement points, for whoever measures.
-    pub fn points_mut(&mut self) -> &mut Points {
-        &mut self.points
+    /// The alarms.
+    #[must_use]
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    /// The relays.
+    #[must_use]
+    pub fn relays(&self) -> &Relays {
+        &self.relays
+    }
+
+    /// The schedules.
+    #[must_use]
+    pub fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            events_dropped: self.events.dropped(),
+            schedule_errors: self.schedule_errors,
+        }
+    }
+
+    /// Takes what was measured at a point, `None` when it has no sensor, and raises and clears its
+    /// alarms.
+    ///
+    /// # Panics
+    /// When `id` is not below [`POINTS`]: a bug of the caller, who numbers the points.
+    pub fn measured(&mut self, now: Now, id: usize, measurement: Option<Measurement>) {
+        let point = self
+            .points
+            .get_mut(id)
+            .expect("points are numbered below 60");
+        if !keeps_its_reading(id, point.measurement, measurement) {
+            point.measurement = measurement;
+        }
+        let point = *point;
+        self.alarms.measured(now, id, &point, &mut self.events);
+        self.follow_alarms(now);
+    }
+
+    /// Takes another configuration, as provisioning has it; a new telemetry interval counts from
+    /// `now`. Not for one that was not checked: [`Configuration::check`].
+    pub fn configure(&mut self, now: Now, configuration: Configuration) {
+        if configuration == self.configuration {
+            return;
+        }
+        let old = core::mem::replace(&mut self.configuration, configuration);
+        let new = &self.configuration;
+        if new.telemetry_interval_s != old.telemetry_interval_s {
+            self.telemetry_due_ms = now.uptime_ms.saturating_add(interval_ms(new));
+        }
+        self.reconnect |= !new.same_session(&old);
+        let relay = new.alarm_relay;
+        self.mark(Kept::Configuration);
+        if relay != old.alarm_relay && self.alarm_output {
+            self.switch_alarm_relay(now, old.alarm_relay, false);
+            self.switch_alarm_relay(now, relay, true);
+        }
+    }
+
+    /// Takes the changes of the configuration in the body of a `POST /api/mqtt/config`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; nothing has changed.
+    pub fn configure_json<'b>(
+        &mut self,
+        now: Now,
+        body: &'b [u8],
+    ) -> Result<(), ConfigurationError<'b>> {
+        let mut changed = self.configuration.clone();
+        let result = changed.take(body);
+        if result.is_ok() || mutants::active(Mutant::RefusedConfigurationKept) {
+            self.configure(now, changed);
+        }
+        result
     }
 
     /// Carries out the request in `payload`, received at `received_ms` of uptime, and writes
@@ -103,25 +253,128 @@ impl Controller {
         payload: &[u8],
         out: &mut dyn Write,
     ) -> Result<Handled, fmt::Error> {
-        commands::handle(self, clock, received_ms, status, payload, out)
+        responses::handle(self, clock, received_ms, status, payload, out)
     }
 
     /// Uptime, in milliseconds, at which [`Controller::poll`] has something to do.
     #[must_use]
     pub fn poll_at(&self) -> u64 {
-        self.telemetry_due_ms
+        let waiting = self.relays.any_to_switch()
+            || !self.events.is_empty()
+            || self.to_keep != 0
+            || self.reconnect;
+        if waiting {
+            return 0;
+        }
+        [
+            self.relays.due_ms(),
+            self.schedules.due_ms(),
+            self.alarms.held_until(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.telemetry_due_ms, u64::min)
     }
 
     /// What is due now; ask again until there is nothing.
     pub fn poll(&mut self, now: Now) -> Option<Action> {
+        self.relays.poll(now, &mut self.events);
+        if self
+            .alarms
+            .held_until()
+            .is_some_and(|until| until <= now.uptime_ms)
+        {
+            self.alarms.release(now, &self.points, &mut self.events);
+            self.follow_alarms(now);
+        }
+        loop {
+            if let Some(action) = self.waiting() {
+                return Some(action);
+            }
+            match self.schedules.next_due(now) {
+                Some(Order::Summary) => return Some(Action::PublishSummary),
+                Some(order) => {
+                    if self.carry_out_order(now, order).is_err() {
+                        self.schedule_errors = self.schedule_errors.saturating_add(1);
+                    }
+                }
+                None => break,
+            }
+        }
         if now.uptime_ms < self.telemetry_due_ms {
             return None;
         }
-        let interval_ms = interval_ms(&self.settings);
-        let behind = (now.uptime_ms - self.telemetry_due_ms) / interval_ms;
-        // Intervals that were slept through are left out, so that the rest keep their times.
-        self.telemetry_due_ms += (behind + 1) * interval_ms;
+        let interval_ms = interval_ms(&self.configuration);
+        self.telemetry_due_ms = next_on_grid(self.telemetry_due_ms, interval_ms, now.uptime_ms);
         Some(Action::PublishTelemetry)
+    }
+
+    /// What has been decided and not been fetched; contacts first.
+    fn waiting(&mut self) -> Option<Action> {
+        if let Some((relay, on)) = self.relays.next_to_switch() {
+            return Some(Action::SwitchRelay { relay, on });
+        }
+        match self.events.pop() {
+            Some(Event::Alarm(change)) => return Some(Action::PublishAlarm(change)),
+            Some(Event::Relay(change)) => return Some(Action::PublishRelay(change)),
+            None => {}
+        }
+        for kept in Kept::ALL {
+            if self.to_keep & bit(kept) != 0 {
+                self.to_keep &= !bit(kept);
+                let forgotten = match kept {
+                    Kept::Configuration => mutants::active(Mutant::ConfigurationNotKept),
+                    Kept::Schedules => mutants::active(Mutant::SchedulesNotKept),
+                    Kept::Thresholds => false,
+                };
+                if !forgotten {
+                    return Some(Action::Keep(kept));
+                }
+            }
+        }
+        core::mem::take(&mut self.reconnect).then_some(Action::Reconnect)
+    }
+
+    /// The bytes that are to be kept; [`crate::KEPT_BYTES_MAX`] is always enough.
+    ///
+    /// # Errors
+    /// [`TooShort`]: `buffer` is.
+    pub fn keep<'b>(&self, kept: Kept, buffer: &'b mut [u8]) -> Result<&'b [u8], TooShort> {
+        match kept {
+            Kept::Configuration => kept::write_configuration(&self.configuration, buffer),
+            Kept::Schedules => kept::write_schedules(&self.schedules, buffer),
+            Kept::Thresholds => kept::write_thresholds(&self.points, buffer),
+        }
+    }
+
+    /// Takes what was kept; `now` is when the schedules begin.
+    ///
+    /// # Errors
+    /// [`BadKept`]; nothing has changed.
+    pub fn restore(&mut self, now: Now, kept: Kept, bytes: &[u8]) -> Result<(), BadKept> {
+        match kept {
+            Kept::Configuration => {
+                self.configuration = kept::read_configuration(bytes)?;
+                self.telemetry_due_ms = now
+                    .uptime_ms
+                    .saturating_add(interval_ms(&self.configuration));
+            }
+            Kept::Schedules => {
+                let schedules = kept::read_schedules(bytes)?;
+                self.schedules = Schedules::default();
+                for schedule in schedules {
+                    // As many as there can be.
+                    let _ = self.schedules.add(now, schedule);
+                }
+            }
+            Kept::Thresholds => {
+                let list = kept::read_thresholds(bytes)?;
+                for (id, thresholds) in list {
+                    self.set_thresholds(id, thresholds);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes the next `telemetry/temperature` message; its sequence rises with each call.
@@ -130,8 +383,19 @@ impl Controller {
     /// What `out` says: it is full.
     pub fn write_temperature(&mut self, now: Now, out: &mut dyn Write) -> fmt::Result {
         let sequence = self.sequence;
-        self.sequence = sequence.wrapping_add(1);
-        telemetry::write_temperature(now, &self.settings.device_id, sequence, &self.points, out)
+        let skipped = mutants::active(Mutant::SequenceSkips) && sequence % 5 == 3;
+        self.sequence = sequence.wrapping_add(1 + u32::from(skipped));
+        let device_id = &self.configuration.device_name;
+        telemetry::write_temperature(now, device_id, sequence, &self.points, out)
+    }
+
+    /// Writes a `telemetry/summary` message.
+    ///
+    /// # Errors
+    /// What `out` says: it is full.
+    pub fn write_summary(&self, now: Now, out: &mut dyn Write) -> fmt::Result {
+        let device_id = &self.configuration.device_name;
+        telemetry::write_summary(now, device_id, &self.points.summary(), out)
     }
 
     /// Writes a `telemetry/system` message.
@@ -144,46 +408,245 @@ impl Controller {
         status: &DeviceStatus,
         out: &mut dyn Write,
     ) -> fmt::Result {
-        telemetry::write_system(now, &self.settings.device_id, status, out)
+        let device_id = &self.configuration.device_name;
+        telemetry::write_system(now, device_id, status, &self.counters(), out)
     }
 
     /// Writes the `state/boot` message.
     ///
     /// # Errors
     /// What `out` says: it is full.
-    pub fn write_boot(
-        &self,
+    pub fn write_boot(&self, now: Now, reason: &str, out: &mut dyn Write) -> fmt::Result {
+        let device_id = &self.configuration.device_name;
+        telemetry::write_boot(now, device_id, self.identity.boot_count, reason, out)
+    }
+
+    pub(crate) fn carry_out(
+        &mut self,
         now: Now,
-        count: u32,
-        reason: &str,
-        out: &mut dyn Write,
-    ) -> fmt::Result {
-        telemetry::write_boot(now, &self.settings.device_id, count, reason, out)
+        command: Command<'_>,
+    ) -> Result<Answer, RequestError> {
+        match command {
+            Command::Help => Ok(Answer::Help),
+            Command::GetStatus => Ok(Answer::Status),
+            Command::GetPoint { id } => Ok(Answer::Point(usize::from(id))),
+            Command::GetActiveAlarms { offset } => Ok(Answer::ActiveAlarms {
+                // At most `ALARMS_MAX`.
+                offset: offset as usize,
+            }),
+            Command::AcknowledgeAlarm { id } => {
+                let mut alarm = self.alarms.find(id).ok_or(RequestError::UnknownAlarm)?;
+                let point = self.points.get(alarm.point).copied().unwrap_or_default();
+                self.alarms
+                    .acknowledge(now, alarm, &point, &mut self.events);
+                self.follow_alarms(now);
+                alarm.state = crate::alarms::AlarmState::Acknowledged;
+                Ok(Answer::Alarm(alarm))
+            }
+            Command::AddSchedule(schedule) => {
+                let due_ms = self
+                    .schedules
+                    .add(now, schedule.clone())
+                    .map_err(|_| RequestError::ScheduleTableFull)?;
+                self.mark(Kept::Schedules);
+                Ok(Answer::Schedule { schedule, due_ms })
+            }
+            Command::RemoveSchedule { id } => {
+                if !self.schedules.remove(&id) {
+                    return Err(RequestError::UnknownSchedule);
+                }
+                self.mark(Kept::Schedules);
+                Ok(Answer::ScheduleRemoved(id))
+            }
+            Command::Order(order) => self.carry_out_order(now, order),
+        }
+    }
+
+    /// The one path of what commands and schedules have in common.
+    fn carry_out_order(&mut self, now: Now, order: Order) -> Result<Answer, RequestError> {
+        match order {
+            Order::Summary => Ok(Answer::Summary),
+            Order::Relay(order) => Ok(self.set_relay(now, order)),
+            Order::Threshold(order) => self.set_threshold(order),
+            Order::TestAlarm(order) => Ok(self.test_alarm(now, order)),
+            Order::Config(order) => Ok(self.set_config(now, order)),
+        }
+    }
+
+    fn set_relay(&mut self, now: Now, order: SetRelay) -> Answer {
+        let SetRelay {
+            relay,
+            switch,
+            duration_s,
+        } = order;
+        let (was_on, on) = self.relays.switch(
+            now,
+            relay,
+            switch,
+            duration_s,
+            Cause::Command,
+            &mut self.events,
+        );
+        Answer::Relay {
+            relay,
+            was_on,
+            on,
+            duration_s,
+        }
+    }
+
+    fn set_threshold(&mut self, order: SetThreshold) -> Result<Answer, RequestError> {
+        let id = if mutants::active(Mutant::ThresholdOfTheNextPoint) {
+            (order.point + 1) % POINTS as u8
+        } else {
+            order.point
+        };
+        let point = self
+            .points
+            .get(usize::from(id))
+            .copied()
+            .unwrap_or_default();
+        let old = point.thresholds.get(order.side);
+        let new = Threshold {
+            value: order.value,
+            hysteresis: order.hysteresis.unwrap_or(old.hysteresis),
+        };
+        let thresholds = point.thresholds.with(order.side, new);
+        if !thresholds.are_sound() {
+            if mutants::active(Mutant::ErrorChangesState) {
+                self.set_thresholds(id, thresholds);
+            }
+            return Err(RequestError::Value {
+                name: "value",
+                takes: "a low threshold below the high one",
+            });
+        }
+        if thresholds != point.thresholds {
+            self.set_thresholds(id, thresholds);
+            self.mark(Kept::Thresholds);
+        }
+        Ok(Answer::Threshold {
+            point: order.point,
+            side: order.side,
+            old,
+            new,
+        })
+    }
+
+    fn set_thresholds(&mut self, id: u8, thresholds: Thresholds) {
+        if let Some(point) = self.points.get_mut(usize::from(id)) {
+            point.thresholds = thresholds;
+        }
+    }
+
+    fn test_alarm(&mut self, now: Now, order: TestAlarm) -> Answer {
+        let id = usize::from(order.point);
+        let point = self.points.get(id).copied().unwrap_or_default();
+        let (alarm, raised) = self.alarms.test(
+            now,
+            id,
+            order.kind,
+            &point,
+            order.temperature,
+            &mut self.events,
+        );
+        self.follow_alarms(now);
+        Answer::TestAlarm { alarm, raised }
+    }
+
+    fn set_config(&mut self, now: Now, order: SetConfig) -> Answer {
+        let old = &self.configuration;
+        let mut changed = old.clone();
+        let interval_s = order.telemetry_interval_s.map(|new| {
+            changed.telemetry_interval_s = new;
+            (old.telemetry_interval_s, new)
+        });
+        let alarm_relay = order.alarm_relay.map(|new| {
+            changed.alarm_relay = new;
+            (old.alarm_relay, new)
+        });
+        self.configure(now, changed);
+        Answer::Config {
+            interval_s,
+            alarm_relay,
+        }
+    }
+
+    /// Switches the alarm relay when the first alarm comes and when the last one goes that nobody
+    /// has acknowledged. In between it can be switched like any other.
+    fn follow_alarms(&mut self, now: Now) {
+        let wanted = self.alarms.any_unacknowledged();
+        if wanted != self.alarm_output {
+            self.alarm_output = wanted;
+            self.switch_alarm_relay(now, self.configuration.alarm_relay, wanted);
+        }
+    }
+
+    fn switch_alarm_relay(&mut self, now: Now, relay: Option<RelayId>, on: bool) {
+        let Some(relay) = relay else {
+            return;
+        };
+        let switch = if on { Switch::On } else { Switch::Off };
+        self.relays
+            .switch(now, relay, switch, 0, Cause::Alarm, &mut self.events);
+    }
+
+    fn mark(&mut self, kept: Kept) {
+        self.to_keep |= bit(kept);
+    }
+
+    /// The mutant [`Mutant::CmdIdOfAnotherRequest`]: the id of the request before, if that was just now.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn other_cmd_id(
+        &mut self,
+        now: Now,
+        cmd_id: crate::document::Text<'_>,
+    ) -> Option<String<64>> {
+        let copy = cmd_id.copied().unwrap_or_default();
+        let (then_ms, other) = core::mem::replace(&mut self.previous, (now.uptime_ms, copy));
+        let soon = now.uptime_ms - then_ms <= 20 && !other.is_empty();
+        (soon && mutants::active(Mutant::CmdIdOfAnotherRequest)).then_some(other)
     }
 }
 
-fn interval_ms(settings: &Settings) -> u64 {
-    u64::from(settings.telemetry_interval_s) * 1_000
+fn bit(kept: Kept) -> u8 {
+    1 << kept as u8
+}
+
+fn interval_ms(configuration: &Configuration) -> u64 {
+    let interval_ms = u64::from(configuration.telemetry_interval_s.max(1)) * 1_000;
+    if mutants::active(Mutant::IntervalTooLong) {
+        return interval_ms * 115 / 100;
+    }
+    interval_ms
+}
+
+/// What the mutants make of a measurement; without them every one is taken.
+fn keeps_its_reading(id: usize, old: Option<Measurement>, new: Option<Measurement>) -> bool {
+    let reading = |m: Option<Measurement>| m.map(|m| m.reading);
+    let had_temperature = reading(old).and_then(Reading::temperature).is_some();
+    let stuck = mutants::active(Mutant::StuckReadings) && id % 3 == 0;
+    let gone =
+        reading(new) == Some(Reading::Disconnected) && mutants::active(Mutant::DisconnectedIgnored);
+    had_temperature && (stuck || gone)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{actions, at, controller};
 
-    fn at(uptime_ms: u64) -> Now {
-        Now {
-            uptime_ms,
-            unix_ms: None,
-        }
-    }
-
-    fn controller(interval_s: u32) -> Controller {
-        Controller::new(Settings::new("d", "0.1.0", interval_s))
+    fn with_interval(interval_s: u32) -> Controller {
+        let configuration = Configuration {
+            telemetry_interval_s: interval_s,
+            ..Configuration::default()
+        };
+        Controller::new(Identity::new("0.1.0", 7), configuration)
     }
 
     #[test]
     fn telemetry_keeps_its_grid_however_late_it_is_polled() {
-        let mut c = controller(60);
+        let mut c = with_interval(60);
         assert_eq!(c.poll(at(59_999)), None);
         assert_eq!(c.poll(at(60_400)), Some(Action::PublishTelemetry));
         assert_eq!(c.poll(at(60_400)), None);
@@ -193,29 +656,32 @@ mod tests {
 
     #[test]
     fn intervals_slept_through_are_left_out() {
-        let mut c = controller(10);
-        assert_eq!(c.poll(at(35_000)), Some(Action::PublishTelemetry));
-        assert_eq!(c.poll(at(35_000)), None);
+        let mut c = with_interval(10);
+        assert_eq!(actions(&mut c, at(35_000)), [Action::PublishTelemetry]);
         assert_eq!(c.poll_at(), 40_000);
     }
 
     #[test]
     fn a_new_interval_counts_from_now() {
-        let mut c = controller(60);
-        c.configure(at(5_000), Settings::new("d", "0.1.0", 1));
+        let mut c = with_interval(60);
+        let mut configuration = with_interval(1).configuration().clone();
+        c.configure(at(5_000), configuration.clone());
+        actions(&mut c, at(5_000));
         assert_eq!(c.poll_at(), 6_000);
-        c.configure(at(5_500), Settings::new("e", "0.1.0", 1));
+        configuration.device_name = "e".try_into().expect("short");
+        c.configure(at(5_500), configuration);
+        actions(&mut c, at(5_500));
         assert_eq!(c.poll_at(), 6_000, "another change leaves the grid alone");
     }
 
     #[test]
     fn an_interval_of_zero_is_one_second() {
-        assert_eq!(controller(0).poll_at(), 1_000);
+        assert_eq!(with_interval(0).poll_at(), 1_000);
     }
 
     #[test]
     fn the_sequence_rises_by_one() {
-        let mut c = controller(60);
+        let mut c = controller();
         for expected in 0..3 {
             let mut text = alloc::string::String::new();
             c.write_temperature(at(0), &mut text).expect("room");

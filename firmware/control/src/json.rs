@@ -131,6 +131,9 @@ impl Write for Escaping<'_> {
                 '\n' => self.0.write_str("\\n")?,
                 '\r' => self.0.write_str("\\r")?,
                 '\t' => self.0.write_str("\\t")?,
+                // Short like these, so that no text grows by being read and written again.
+                '\u{8}' => self.0.write_str("\\b")?,
+                '\u{c}' => self.0.write_str("\\f")?,
                 c if c < ' ' => write!(self.0, "\\u{:04x}", u32::from(c))?,
                 c => self.0.write_char(c)?,
             }

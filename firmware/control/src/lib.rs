@@ -1,32 +1,58 @@
 //! What the temperature controller decides, and nothing of how it is done.
 //!
-//! Inputs and time go in, JSON and actions come out: no network, no pins, no clock of its own.
-//! So the whole product logic is tested on the host in milliseconds, and the firmware around it
-//! stays a thin shell of drivers. In reading order:
+//! Inputs and time go in, JSON and actions come out: no network, no pins, no clock and no allocator
+//! of its own. So the whole product logic is tested on the host in milliseconds, and the firmware
+//! around it stays a thin shell of drivers. In reading order:
 //!
 //! - [`Controller`]: the whole, and the place to start.
-//! - [`Points`], [`Reading`]: the 60 measurement points; [`stand_in`] fills them until sensors do.
-//! - [`request`], [`commands`]: one JSON command in, one JSON response out.
-//! - [`telemetry`]: the messages the device publishes on its own.
+//! - [`points`], [`thresholds`], [`alarms`]: the 60 measurement points and what they alarm about;
+//!   [`stand_in`] measures them until sensors do.
+//! - [`relays`], [`schedules`], [`orders`]: what is switched, and what is done again and again.
+//! - [`configuration`], [`configuration_json`]: what the HTTP interface shows and changes.
+//! - [`kept`]: what goes to flash.
+//! - [`request`], [`commands`], [`responses`]: one JSON command in, one JSON response out.
+//! - [`telemetry`], [`events`]: the messages the device publishes on its own.
 //! - [`topics`]: where it publishes them.
-//! - [`json`], [`timestamp`]: how numbers and times are written.
+//! - [`document`], [`json`], [`timestamp`]: how JSON is read and written, and times.
+//! - [`mutants`]: deliberate faults, for tests of the tests.
 #![no_std]
 
+#[cfg(test)]
 extern crate alloc;
+#[cfg(test)]
+mod testing;
 
+pub mod alarms;
 pub mod commands;
+pub mod configuration;
+pub mod configuration_json;
 mod controller;
+pub mod document;
+pub mod events;
 pub mod json;
+pub mod kept;
+pub mod mutants;
+pub mod orders;
 pub mod points;
+pub mod relays;
 pub mod request;
+pub mod responses;
+pub mod schedules;
 pub mod stand_in;
 pub mod status;
 pub mod telemetry;
+pub mod thresholds;
 pub mod timestamp;
 pub mod topics;
 
-pub use controller::{Action, Controller, Handled, Settings};
-pub use points::{POINTS, Points, Reading, Summary, Tenths};
+pub use alarms::AlarmChange;
+pub use configuration::{Configuration, TopicLevel};
+pub use configuration_json::ConfigurationError;
+pub use controller::{Action, Controller, Counters, Handled, Identity};
+pub use kept::{KEPT_BYTES_MAX, Kept};
+pub use points::{Measurement, POINTS, Points, Reading, Summary, Tenths};
+pub use relays::{RELAYS, RelayChange, RelayId};
+pub use schedules::SCHEDULES_MAX;
 pub use status::DeviceStatus;
 pub use timestamp::{Clock, Now};
 pub use topics::Topics;

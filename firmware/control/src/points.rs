@@ -1,12 +1,18 @@
-//! The measurement points: what each last measured, and the summary of all.
+//! The measurement points: what each last measured, its thresholds, and the summary of all.
 
 use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::mutants::{self, Mutant};
+use crate::thresholds::Thresholds;
 
 /// How many points the controller has.
 pub const POINTS: usize = 60;
 
 /// A temperature in tenths of a degree Celsius, displayed with one decimal: `-0.5`, `23.4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "i16", into = "i16")]
 pub struct Tenths(i16);
 
 impl Tenths {
@@ -22,11 +28,49 @@ impl Tenths {
             .contains(&tenths)
             .then_some(Self(tenths))
     }
+
+    /// [`Tenths::new`] for what is known to be in range: a constant that is not fails to build.
+    #[must_use]
+    pub const fn constant(tenths: i16) -> Self {
+        assert!(Self::MIN.0 <= tenths && tenths <= Self::MAX.0);
+        Self(tenths)
+    }
+
+    /// Tenths of a degree.
+    #[must_use]
+    pub const fn get(self) -> i16 {
+        self.0
+    }
+}
+
+/// A number that is outside the range of temperatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRange;
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not within {} to {}", Tenths::MIN, Tenths::MAX)
+    }
+}
+
+impl TryFrom<i16> for Tenths {
+    type Error = OutOfRange;
+
+    fn try_from(tenths: i16) -> Result<Self, OutOfRange> {
+        Self::new(tenths).ok_or(OutOfRange)
+    }
+}
+
+impl From<Tenths> for i16 {
+    fn from(tenths: Tenths) -> Self {
+        tenths.0
+    }
 }
 
 impl fmt::Display for Tenths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
+        let below_zero = self.0 < 0 && !mutants::active(Mutant::SignLost);
+        let sign = if below_zero { "-" } else { "" };
         let magnitude = self.0.unsigned_abs();
         write!(f, "{sign}{}.{}", magnitude / 10, magnitude % 10)
     }
@@ -65,59 +109,86 @@ impl Reading {
     }
 }
 
-/// A point that has a sensor.
+/// What was measured at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Point {
+pub struct Measurement {
     /// The sensor's 64-bit ROM code, family code in the highest byte (DS18B20 data sheet, figure 9).
     pub sensor_id: u64,
-    /// What it last said.
+    /// What it said.
     pub reading: Reading,
 }
 
+/// One measurement point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Point {
+    /// The latest measurement; none without a sensor.
+    pub measurement: Option<Measurement>,
+    /// Where its alarms begin.
+    pub thresholds: Thresholds,
+}
+
+/// The name of a point, by its number: `Point_5`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointName(pub usize);
+
+impl fmt::Display for PointName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Point_{}", self.0)
+    }
+}
+
 /// All points; those without a sensor are left out of telemetry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Points {
-    points: [Option<Point>; POINTS],
+    points: [Point; POINTS],
 }
 
 impl Default for Points {
     fn default() -> Self {
         Self {
-            points: [None; POINTS],
+            points: [Point::default(); POINTS],
         }
     }
 }
 
 impl Points {
-    /// Sets what a point's sensor said; `None` when it has no sensor.
-    ///
-    /// # Panics
-    /// When `id` is not below [`POINTS`]: a bug of the caller, who numbers the points.
-    pub fn set(&mut self, id: usize, point: Option<Point>) {
-        self.points[id] = point;
-    }
-
-    /// The point, if it has a sensor.
+    /// The point of that number, below [`POINTS`].
     #[must_use]
-    pub fn get(&self, id: usize) -> Option<Point> {
-        self.points.get(id).copied().flatten()
+    pub fn get(&self, id: usize) -> Option<&Point> {
+        self.points.get(id)
     }
 
-    /// Every point that has a sensor, with its number.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, Point)> + '_ {
+    /// The point of that number, for whoever may change it.
+    pub(crate) fn get_mut(&mut self, id: usize) -> Option<&mut Point> {
+        self.points.get_mut(id)
+    }
+
+    /// Every point, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Point> {
+        self.points.iter()
+    }
+
+    /// What was measured at every point that has a sensor, with the point's number.
+    pub fn measured(&self) -> impl Iterator<Item = (usize, Measurement)> + '_ {
         self.points
             .iter()
             .enumerate()
-            .filter_map(|(id, point)| point.map(|point| (id, point)))
+            .filter_map(|(id, point)| point.measurement.map(|measured| (id, measured)))
     }
 
     /// The summary of all points.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let temperatures = || self.iter().filter_map(|(_, p)| p.reading.temperature());
+        let temperatures = || self.measured().filter_map(|(_, m)| m.reading.temperature());
+        let with_sensor = self.measured().count();
+        let active_points = if mutants::active(Mutant::ActivePointsCountErrors) {
+            with_sensor
+        } else {
+            temperatures().count()
+        };
         Summary {
-            active_points: temperatures().count(),
-            sensor_errors: self.iter().count() - temperatures().count(),
+            active_points,
+            sensor_errors: with_sensor - temperatures().count(),
             min_temp: temperatures().min(),
             max_temp: temperatures().max(),
         }
@@ -143,11 +214,11 @@ mod tests {
 
     use super::*;
 
-    fn point(reading: Reading) -> Option<Point> {
-        Some(Point {
+    fn set(points: &mut Points, id: usize, reading: Reading) {
+        points.points[id].measurement = Some(Measurement {
             sensor_id: 0x28FF_0000_0000_0000,
             reading,
-        })
+        });
     }
 
     fn temperature(tenths: i16) -> Reading {
@@ -177,10 +248,10 @@ mod tests {
     #[test]
     fn the_summary_counts_only_temperatures_as_active() {
         let mut points = Points::default();
-        points.set(0, point(temperature(-12)));
-        points.set(1, point(temperature(850)));
-        points.set(2, point(Reading::Error));
-        points.set(59, point(Reading::Disconnected));
+        set(&mut points, 0, temperature(-12));
+        set(&mut points, 1, temperature(850));
+        set(&mut points, 2, Reading::Error);
+        set(&mut points, 59, Reading::Disconnected);
         assert_eq!(
             points.summary(),
             Summary {

@@ -5,21 +5,20 @@
 //! replace this; until they do, telemetry says so nowhere but in the sensor ids, which no real
 //! DS18B20 has.
 
-use crate::points::{POINTS, Point, Points, Reading, Tenths};
+use crate::points::{Measurement, POINTS, Reading, Tenths};
+use crate::{Controller, Now};
 
 /// Half the height of the wave, tenths of a degree.
 const SWING: i64 = 100;
 
-/// Sets all points as they are `uptime_ms` after boot.
-pub fn fill(points: &mut Points, uptime_ms: u64) {
+/// Measures all points as they are `now`.
+pub fn measure(controller: &mut Controller, now: Now) {
     for id in 0..POINTS {
-        points.set(
-            id,
-            Some(Point {
-                sensor_id: 0x28FF_0000_0000_0000 | id as u64,
-                reading: reading(id as u64, uptime_ms),
-            }),
-        );
+        let measurement = Measurement {
+            sensor_id: 0x28FF_0000_0000_0000 | id as u64,
+            reading: reading(id as u64, now.uptime_ms),
+        };
+        controller.measured(now, id, Some(measurement));
     }
 }
 

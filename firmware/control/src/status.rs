@@ -16,12 +16,23 @@ pub struct DeviceStatus {
     pub stack_size: u32,
     /// The most of it that was ever used, bytes.
     pub stack_used_max: u32,
+    /// The most bytes ever used of the MQTT message buffer.
+    pub mqtt_buffer_used_max: u32,
+    /// Frames received by the network driver since boot.
+    pub frames_received: u32,
+    /// Frames sent by the network driver since boot.
+    pub frames_sent: u32,
     /// MQTT messages published since boot.
     pub messages_published: u32,
     /// Commands received since boot.
     pub commands_received: u32,
     /// MQTT sessions opened since boot.
     pub sessions_opened: u32,
+    /// Messages at QoS 1 that wait to be sent or acknowledged now.
+    pub messages_queued: u32,
+    /// Messages that were lost since boot because there was no room to queue them, or, at QoS 0, no
+    /// session to send them in.
+    pub telemetry_dropped: u32,
     /// Boots since the flash was erased.
     pub boot_count: u32,
 }

@@ -34,6 +34,19 @@ impl Now {
             unix_ms: self.unix_ms.unwrap_or(self.uptime_ms),
         }
     }
+
+    /// RFC 3339 text of another moment of this boot, before or after this one, as the clock is now.
+    #[must_use]
+    pub fn timestamp_of(self, uptime_ms: u64) -> Timestamp {
+        let now = self.timestamp().unix_ms;
+        Timestamp {
+            unix_ms: if uptime_ms < self.uptime_ms {
+                now.saturating_sub(self.uptime_ms - uptime_ms)
+            } else {
+                now.saturating_add(uptime_ms - self.uptime_ms)
+            },
+        }
+    }
 }
 
 /// A moment, displayed as RFC 3339 in UTC with milliseconds: `2026-11-23T18:02:35.120Z`.
@@ -112,5 +125,20 @@ mod tests {
             unix_ms: None,
         };
         assert_eq!(now.timestamp().to_string(), "1970-01-01T00:01:01.000Z");
+    }
+
+    #[test]
+    fn moments_of_this_boot_have_the_time_that_is_known_now() {
+        let now = Now {
+            uptime_ms: 61_000,
+            unix_ms: Some(1_795_456_955_120),
+        };
+        for (uptime_ms, expected) in [
+            (61_000, "2026-11-23T18:02:35.120Z"),
+            (60_000, "2026-11-23T18:02:34.120Z"),
+            (71_500, "2026-11-23T18:02:45.620Z"),
+        ] {
+            assert_eq!(now.timestamp_of(uptime_ms).to_string(), expected);
+        }
     }
 }

@@ -76,6 +76,24 @@ impl Topics {
         self.below("telemetry/system")
     }
 
+    /// The summary, published by schedules; out, QoS 1.
+    #[must_use]
+    pub fn summary(&self) -> Topic {
+        self.below("telemetry/summary")
+    }
+
+    /// One message for each change of an alarm; out, QoS 1.
+    #[must_use]
+    pub fn alarm(&self) -> Topic {
+        self.below("alarm/active")
+    }
+
+    /// One message for each change of a relay; out, QoS 1.
+    #[must_use]
+    pub fn relay(&self) -> Topic {
+        self.below("event/relay")
+    }
+
     /// Commands; in, QoS 1.
     #[must_use]
     pub fn request(&self) -> Topic {
@@ -101,7 +119,7 @@ impl Topics {
     }
 }
 
-fn check_level(level: &str) -> Result<(), BadLevel> {
+pub(crate) fn check_level(level: &str) -> Result<(), BadLevel> {
     if level.is_empty() {
         return Err(BadLevel::Empty);
     }

@@ -1,0 +1,56 @@
+//! What happened and has not been published yet: alarm and relay messages, in order.
+//!
+//! The firmware takes them out after each call, so the queue holds what one sweep over all points
+//! can bring about: each point changes at most three alarms at once, and 60 raised together fill
+//! well under half. Should it ever be full, the newest message is dropped and counted: the states
+//! themselves are not lost, `get_active_alarms` and the relays' contacts are right all the same.
+
+use heapless::Deque;
+
+use crate::alarms::AlarmChange;
+use crate::relays::RelayChange;
+
+/// Messages that can wait.
+pub const EVENTS_MAX: usize = 128;
+
+/// One message that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// For `alarm/active`.
+    Alarm(AlarmChange),
+    /// For `event/relay`.
+    Relay(RelayChange),
+}
+
+/// The messages that wait.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    waiting: Deque<Event, EVENTS_MAX>,
+    dropped: u32,
+}
+
+impl Events {
+    /// Appends a message.
+    pub fn push(&mut self, event: Event) {
+        if self.waiting.push_back(event).is_err() {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+
+    /// Takes the oldest message.
+    pub fn pop(&mut self) -> Option<Event> {
+        self.waiting.pop_front()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Messages dropped since boot.
+    #[must_use]
+    pub fn dropped(&self) -> u32 {
+        self.dropped
+    }
+}
