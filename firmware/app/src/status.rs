@@ -102,6 +102,7 @@ pub fn network_sample() -> NetworkSample {
 pub fn device_status() -> DeviceStatus {
     let heap = heap::sample();
     let stack = stack::sample();
+    let (buffers, network) = (buffer_sample(), network_sample());
     DeviceStatus {
         mqtt_connected: MQTT_CONNECTED.load(Relaxed),
         heap_free: heap.free,
@@ -109,9 +110,20 @@ pub fn device_status() -> DeviceStatus {
         largest_free_block: heap.largest_free_block,
         stack_size: stack.size,
         stack_used_max: stack.used_max,
-        messages_published: MESSAGES_PUBLISHED.get(),
-        commands_received: COMMANDS_RECEIVED.get(),
-        sessions_opened: SESSIONS_OPENED.get(),
+        heap_refused: heap.refused,
+        mqtt_used_max: buffers.mqtt_used_max,
+        json_used_max: buffers.json_used_max,
+        outbox_used_max: buffers.outbox_used_max,
+        http_used_max: buffers.http_used_max,
+        frames_received: network.frames_received,
+        frames_sent: network.frames_sent,
+        messages_published: network.messages_published,
+        commands_received: network.commands_received,
+        sessions_opened: network.sessions_opened,
+        messages_queued: network.messages_queued,
+        telemetry_dropped: network.telemetry_dropped,
+        messages_dropped: network.messages_dropped,
+        http_requests: network.http_requests,
         boot_count: boot_count(),
     }
 }

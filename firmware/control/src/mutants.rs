@@ -9,7 +9,7 @@ macro_rules! mutants {
     ($($variant:ident, $name:literal, $scenario:literal, $does:literal;)*) => {
         /// A bug in the controller's logic.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
+        #[repr(u16)]
         pub enum Mutant {
             $(#[doc = $does] $variant,)*
         }
@@ -108,12 +108,12 @@ mutants! {
 
 #[cfg(feature = "mutants")]
 mod chosen {
-    use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+    use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
     use super::Mutant;
 
     /// The number of the active mutant, 0 for none.
-    static ACTIVE: AtomicU8 = AtomicU8::new(0);
+    static ACTIVE: AtomicU16 = AtomicU16::new(0);
 
     /// Makes this mutant the active one, or none.
     pub fn activate(mutant: Option<Mutant>) {
@@ -129,13 +129,13 @@ mod chosen {
     impl Mutant {
         /// Its number, from 1: what a host says to activate it.
         #[must_use]
-        pub fn number(self) -> u8 {
-            self as u8 + 1
+        pub fn number(self) -> u16 {
+            self as u16 + 1
         }
 
         /// The mutant of that number.
         #[must_use]
-        pub fn from_number(number: u8) -> Option<Self> {
+        pub fn from_number(number: u16) -> Option<Self> {
             Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
         }
 

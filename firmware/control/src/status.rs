@@ -16,8 +16,16 @@ pub struct DeviceStatus {
     pub stack_size: u32,
     /// The most of it that was ever used, bytes.
     pub stack_used_max: u32,
-    /// The most bytes ever used of the MQTT message buffer.
-    pub mqtt_buffer_used_max: u32,
+    /// Requests for memory that the firmware itself refused because too little was left.
+    pub heap_refused: u32,
+    /// The most bytes ever used of the buffer that MQTT packets are built in.
+    pub mqtt_used_max: u32,
+    /// The most bytes ever used of the JSON within it.
+    pub json_used_max: u32,
+    /// The most bytes ever used of the messages kept until they are acknowledged.
+    pub outbox_used_max: u32,
+    /// The most bytes ever used of the HTTP server's buffers.
+    pub http_used_max: u32,
     /// Frames received by the network driver since boot.
     pub frames_received: u32,
     /// Frames sent by the network driver since boot.
@@ -28,11 +36,14 @@ pub struct DeviceStatus {
     pub commands_received: u32,
     /// MQTT sessions opened since boot.
     pub sessions_opened: u32,
-    /// Messages at QoS 1 that wait to be sent or acknowledged now.
+    /// Messages that wait for the broker now.
     pub messages_queued: u32,
-    /// Messages that were lost since boot because there was no room to queue them, or, at QoS 0, no
-    /// session to send them in.
+    /// Telemetry messages dropped since boot because the queue was full.
     pub telemetry_dropped: u32,
+    /// Other messages dropped since boot because the queue was full.
+    pub messages_dropped: u32,
+    /// HTTP requests answered since boot.
+    pub http_requests: u32,
     /// Boots since the flash was erased.
     pub boot_count: u32,
 }

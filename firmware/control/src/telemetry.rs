@@ -124,7 +124,11 @@ pub(crate) fn write_status(
     entry.number("fragmentation_percent", status.fragmentation_percent())?;
     entry.number("stack_size", status.stack_size)?;
     entry.number("stack_used_max", status.stack_used_max)?;
-    entry.number("mqtt_buffer_used_max", status.mqtt_buffer_used_max)?;
+    entry.number("heap_refused", status.heap_refused)?;
+    entry.number("mqtt_used_max", status.mqtt_used_max)?;
+    entry.number("json_used_max", status.json_used_max)?;
+    entry.number("outbox_used_max", status.outbox_used_max)?;
+    entry.number("http_used_max", status.http_used_max)?;
     entry.number("frames_received", status.frames_received)?;
     entry.number("frames_sent", status.frames_sent)?;
     entry.number("messages_published", status.messages_published)?;
@@ -132,6 +136,8 @@ pub(crate) fn write_status(
     entry.number("sessions_opened", status.sessions_opened)?;
     entry.number("messages_queued", status.messages_queued)?;
     entry.number("telemetry_dropped", status.telemetry_dropped)?;
+    entry.number("messages_dropped", status.messages_dropped)?;
+    entry.number("http_requests", status.http_requests)?;
     entry.number("events_dropped", counters.events_dropped)?;
     entry.number("schedule_errors", counters.schedule_errors)
 }

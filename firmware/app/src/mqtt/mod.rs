@@ -14,9 +14,9 @@ mod transport;
 use embassy_futures::select::{Either3, select3};
 use embassy_net::Stack;
 use embassy_time::{Duration, Timer, with_timeout};
-use firmware_control::{Clock as _, Controller, Settings, Topics};
+use firmware_control::{Clock as _, Configuration, Controller, Identity, TopicLevel, Topics};
 use firmware_mqtt::Outbox;
-use firmware_wire::{Connection, DeviceBody, Provision, ResetReason};
+use firmware_wire::{Connection, DeviceBody, Provision, ResetReason, Security};
 
 use crate::{
     FIRMWARE_VERSION,
@@ -66,7 +66,11 @@ pub async fn task(stack: Stack<'static>, mut provision: Provision, boot: Boot) -
     static MESSAGE: ConstStaticCell<MessageBuffer> = ConstStaticCell::new(MessageBuffer::new());
     let message = MESSAGE.take();
     let mut outbox = Outbox::new(OUTBOX_MESSAGES_MAX, OUTBOX_BYTES_MAX);
-    let mut controller = Controller::new(settings(&provision));
+    let identity = Identity::new(FIRMWARE_VERSION, boot.count);
+    let mut controller = Controller::new(
+        identity,
+        configuration(&provision, &Configuration::default()),
+    );
     let mut boot = Some(boot);
     loop {
         let work = async {
@@ -96,18 +100,36 @@ pub async fn task(stack: Stack<'static>, mut provision: Provision, boot: Boot) -
             Either3::Third(new) => {
                 defmt::info!("new configuration: connecting anew");
                 provision = new;
-                controller.configure(DeviceClock.now(), settings(&provision));
+                let configuration = configuration(&provision, controller.configuration());
+                controller.configure(DeviceClock.now(), configuration);
             }
         }
     }
 }
 
-fn settings(provision: &Provision) -> Settings {
-    Settings::new(
-        &provision.device_id,
-        FIRMWARE_VERSION,
-        provision.telemetry_interval_s,
-    )
+/// What `old` becomes by a provisioning.
+fn configuration(provision: &Provision, old: &Configuration) -> Configuration {
+    let broker = &provision.broker;
+    let credentials = broker.credentials.clone();
+    let (username, password) = credentials
+        .map(|c| (c.username, c.password))
+        .unwrap_or_default();
+    Configuration {
+        mqtt_enabled: true,
+        broker: broker.host.clone(),
+        port: broker.port,
+        username,
+        password,
+        device_name: provision.device_id.clone(),
+        telemetry_interval_s: provision.telemetry_interval_s,
+        use_tls: broker.security != Security::Plain,
+        retain_telemetry: provision.retain_telemetry,
+        topic_levels: provision.topic_levels.clone().map(|level| match level {
+            firmware_wire::TopicLevel::Skip => TopicLevel::default(),
+            firmware_wire::TopicLevel::Custom(value) => TopicLevel { used: true, value },
+        }),
+        alarm_relay: old.alarm_relay,
+    }
 }
 
 /// What all sessions of one configuration work with.

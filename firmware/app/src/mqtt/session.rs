@@ -4,7 +4,7 @@ use core::fmt;
 
 use embassy_futures::select::{Either, select};
 use embassy_time::{Instant, Timer, with_timeout};
-use firmware_control::{Action, Clock as _, REQUEST_BYTES_MAX, Topics, stand_in};
+use firmware_control::{Action, Clock as _, Now, REQUEST_BYTES_MAX, Topics, stand_in};
 use firmware_mqtt::{
     Connect, Due, KeepAlive, PINGREQ, Packet, QoS, Reader, Subscribe, Will, puback,
 };
@@ -38,6 +38,9 @@ pub(super) enum Topic {
     Boot,
     Connection,
     Response,
+    Summary,
+    Alarm,
+    Relay,
 }
 
 impl Topic {
@@ -46,6 +49,9 @@ impl Topic {
             Self::Boot => topics.boot(),
             Self::Connection => topics.connection(),
             Self::Response => topics.response(),
+            Self::Summary => topics.summary(),
+            Self::Alarm => topics.alarm(),
+            Self::Relay => topics.relay(),
         }
     }
 }
@@ -178,7 +184,7 @@ impl<'s, 'p> Session<'s, 'p> {
                 return Err(End::Lost("no SUBACK"));
             }
             self.keep_alive_if_due(stream).await?;
-            self.publish_telemetry_if_due(stream).await?;
+            self.act(stream).await?;
             self.send_outbox(stream).await?;
         }
     }
@@ -250,7 +256,7 @@ impl<'s, 'p> Session<'s, 'p> {
             self.parts.message.clear();
             self.parts
                 .controller
-                .write_boot(now, boot.count, reason, self.parts.message)
+                .write_boot(now, reason, self.parts.message)
                 .map_err(too_long)?;
             self.keep(Topic::Boot, true);
         }
@@ -282,7 +288,7 @@ impl<'s, 'p> Session<'s, 'p> {
         #[cfg(feature = "test-hooks")]
         crate::faults::leak_at_command();
         let status = status::device_status();
-        stand_in::fill(self.parts.controller.points_mut(), received_ms);
+        stand_in::measure(self.parts.controller, DeviceClock.now());
         self.parts.message.clear();
         let handled = self
             .parts
@@ -324,28 +330,54 @@ impl<'s, 'p> Session<'s, 'p> {
         Ok(())
     }
 
-    async fn publish_telemetry_if_due(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
+    /// Does what the controller has decided.
+    async fn act(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
         let now = DeviceClock.now();
-        while let Some(Action::PublishTelemetry) = self.parts.controller.poll(now) {
-            stand_in::fill(self.parts.controller.points_mut(), now.uptime_ms);
+        while let Some(action) = self.parts.controller.poll(now) {
             self.parts.message.clear();
-            self.parts
-                .controller
-                .write_temperature(now, self.parts.message)
-                .map_err(too_long)?;
-            let retain = self.parts.provision.retain_telemetry;
-            self.publish(stream, &self.parts.topics.temperature(), None, retain)
-                .await?;
-            let status = status::device_status();
-            self.parts.message.clear();
-            self.parts
-                .controller
-                .write_system(now, &status, self.parts.message)
-                .map_err(too_long)?;
-            self.publish(stream, &self.parts.topics.system(), None, false)
-                .await?;
+            match action {
+                Action::PublishTelemetry => self.publish_telemetry(stream, now).await?,
+                Action::PublishSummary => {
+                    self.parts
+                        .controller
+                        .write_summary(now, self.parts.message)
+                        .map_err(too_long)?;
+                    self.keep(Topic::Summary, false);
+                }
+                Action::PublishAlarm(change) => {
+                    change.write(self.parts.message).map_err(too_long)?;
+                    self.keep(Topic::Alarm, false);
+                }
+                Action::PublishRelay(change) => {
+                    change.write(self.parts.message).map_err(too_long)?;
+                    self.keep(Topic::Relay, false);
+                }
+                // This image has no relays, and keeps what provisioning told it.
+                Action::SwitchRelay { .. } | Action::Keep(_) | Action::Reconnect => {
+                    defmt::debug!("not done here: {}", defmt::Debug2Format(&action));
+                }
+            }
         }
         Ok(())
+    }
+
+    async fn publish_telemetry(&mut self, stream: &mut Transport<'_>, now: Now) -> Result<(), End> {
+        stand_in::measure(self.parts.controller, now);
+        self.parts
+            .controller
+            .write_temperature(now, self.parts.message)
+            .map_err(too_long)?;
+        let retain = self.parts.provision.retain_telemetry;
+        self.publish(stream, &self.parts.topics.temperature(), None, retain)
+            .await?;
+        let status = status::device_status();
+        self.parts.message.clear();
+        self.parts
+            .controller
+            .write_system(now, &status, self.parts.message)
+            .map_err(too_long)?;
+        self.publish(stream, &self.parts.topics.system(), None, false)
+            .await
     }
 
     async fn keep_alive_if_due(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
