@@ -246,3 +246,104 @@ impl fmt::Debug for Configuration {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Configuration)) -> Option<&'static str> {
+        let mut configuration = Configuration {
+            mqtt_enabled: true,
+            broker: text("broker.local"),
+            ..Configuration::default()
+        };
+        change(&mut configuration);
+        configuration.check().err().map(|bad| bad.field)
+    }
+
+    #[test]
+    fn each_bad_field_is_named() {
+        assert_eq!(refused(|_| {}), None);
+        assert_eq!(Configuration::default().check(), Ok(()));
+        assert_eq!(refused(|c| c.broker.clear()), Some("mqtt_broker"));
+        assert_eq!(refused(|c| c.port = 0), Some("mqtt_port"));
+        assert_eq!(
+            refused(|c| c.username = text("a\nb")),
+            Some("mqtt_username")
+        );
+        assert_eq!(
+            refused(|c| c.password = text("a\0b")),
+            Some("mqtt_password")
+        );
+        assert_eq!(
+            refused(|c| c.device_name = text("a/b")),
+            Some("mqtt_device_name")
+        );
+        assert_eq!(
+            refused(|c| c.telemetry_interval_s = 0),
+            Some("mqtt_telemetry_interval")
+        );
+        assert_eq!(
+            refused(|c| c.telemetry_interval_s = 3_601),
+            Some("mqtt_telemetry_interval")
+        );
+        assert_eq!(
+            refused(|c| c.topic_levels[1].value = text("#")),
+            Some("topic_level2_value")
+        );
+        assert_eq!(
+            refused(|c| c.topic_levels[2].value.clear()),
+            Some("topic_level3_value")
+        );
+        assert_eq!(refused(|c| c.topic_levels[2] = TopicLevel::default()), None);
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses() {
+        for good in ["broker.hivemq.com", "10.0.2.2", "localhost", "a-b.c_d"] {
+            assert_eq!(refused(|c| c.broker = text(good)), None, "{good}");
+        }
+        for bad in ["a b", "a..b", ".a", "a.", "-a", "mqtt://a", "a:1883", "ä"] {
+            assert_eq!(
+                refused(|c| c.broker = text(bad)),
+                Some("mqtt_broker"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_topics_are_those_of_the_levels_in_use() {
+        let mut configuration = Configuration::default();
+        configuration.topic_levels[1].used = false;
+        let topics = configuration.topics().expect("good levels");
+        assert_eq!(topics.base(), "plant/line2/tempcontroller01");
+    }
+
+    #[test]
+    fn the_password_is_not_in_debug_text() {
+        let configuration = Configuration {
+            password: text("hunter2"),
+            ..Configuration::default()
+        };
+        assert!(!format!("{configuration:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_session_depends_on_what_it_was_opened_with() {
+        let old = Configuration::default();
+        let same = |change: fn(&mut Configuration)| {
+            let mut new = old.clone();
+            change(&mut new);
+            new.same_session(&old)
+        };
+        assert!(same(|c| c.telemetry_interval_s = 5));
+        assert!(same(|c| c.retain_telemetry = true));
+        assert!(same(|c| c.alarm_relay = RelayId::new(1)));
+        assert!(!same(|c| c.mqtt_enabled = true));
+        assert!(!same(|c| c.password = text("x")));
+        assert!(!same(|c| c.topic_levels[0].used = false));
+    }
+}

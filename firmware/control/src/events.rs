@@ -54,3 +54,35 @@ impl Events {
         self.dropped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relays::{Cause, RelayId};
+    use crate::testing::at;
+
+    fn event(on: bool) -> Event {
+        Event::Relay(RelayChange {
+            at: at(0).timestamp(),
+            relay: RelayId::new(1).expect("a relay"),
+            on,
+            cause: Cause::Timer,
+        })
+    }
+
+    #[test]
+    fn the_newest_message_is_dropped_and_counted_when_there_is_no_room() {
+        let mut events = Events::default();
+        for _ in 0..EVENTS_MAX {
+            events.push(event(true));
+        }
+        assert_eq!(events.dropped(), 0);
+        events.push(event(false));
+        events.push(event(false));
+        assert_eq!(events.dropped(), 2);
+        for _ in 0..EVENTS_MAX {
+            assert_eq!(events.pop(), Some(event(true)));
+        }
+        assert_eq!(events.pop(), None);
+    }
+}

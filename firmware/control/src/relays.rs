@@ -258,3 +258,200 @@ impl Relays {
 fn bit(id: RelayId) -> u8 {
     1 << id.index()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{actions, at, controller, done, refused};
+    use crate::{Action, Controller};
+
+    /// `set_relay` of relay 1, as `old_state->new_state`.
+    fn set(c: &mut Controller, ms: u64, state: &str, duration: u32) -> String {
+        let parameters = format!(r#"{{"relay_id":1,"state":"{state}","duration":{duration}}}"#);
+        let data = done(c, at(ms), "set_relay", &parameters);
+        let text = |name: &str| data[name].as_str().expect("text").to_owned();
+        format!("{}->{}", text("old_state"), text("new_state"))
+    }
+
+    /// What happens at that time: contacts and events.
+    fn happens(c: &mut Controller, ms: u64) -> Vec<String> {
+        let described = actions(c, at(ms))
+            .into_iter()
+            .filter_map(|action| match action {
+                Action::SwitchRelay { relay, on } => {
+                    Some(format!("contact {} {}", relay.number(), state_name(on)))
+                }
+                Action::PublishRelay(RelayChange {
+                    relay, on, cause, ..
+                }) => Some(format!(
+                    "event {} {} {}",
+                    relay.number(),
+                    state_name(on),
+                    cause.name()
+                )),
+                _ => None,
+            });
+        described.collect()
+    }
+
+    use alloc::borrow::ToOwned as _;
+
+    #[test]
+    fn on_off_and_toggle_switch_and_say_so() {
+        let mut c = controller();
+        assert_eq!(set(&mut c, 0, "ON", 0), "OFF->ON");
+        assert_eq!(happens(&mut c, 0), ["contact 1 ON", "event 1 ON command"]);
+        assert_eq!(set(&mut c, 1, "ON", 0), "ON->ON");
+        assert_eq!(happens(&mut c, 1), [""; 0], "nothing changed");
+        assert_eq!(set(&mut c, 2, "TOGGLE", 0), "ON->OFF");
+        assert_eq!(happens(&mut c, 2), ["contact 1 OFF", "event 1 OFF command"]);
+        assert_eq!(set(&mut c, 3, "TOGGLE", 0), "OFF->ON");
+        assert_eq!(set(&mut c, 3, "OFF", 0), "ON->OFF");
+        assert_eq!(
+            happens(&mut c, 3),
+            ["contact 1 OFF", "event 1 ON command", "event 1 OFF command"],
+            "one contact, where it is to be; each change told"
+        );
+    }
+
+    #[test]
+    fn a_relay_on_for_a_while_goes_off_after_it() {
+        let mut c = controller();
+        set(&mut c, 500, "ON", 5);
+        happens(&mut c, 500);
+        assert_eq!(c.poll_at(), 5_500);
+        assert_eq!(happens(&mut c, 5_499), [""; 0]);
+        assert_eq!(
+            happens(&mut c, 5_500),
+            ["contact 1 OFF", "event 1 OFF timer"]
+        );
+        assert_eq!(happens(&mut c, 59_000), [""; 0]);
+    }
+
+    #[test]
+    fn a_relay_on_for_good_that_is_switched_on_for_a_while_goes_off_too() {
+        let mut c = controller();
+        set(&mut c, 0, "ON", 0);
+        set(&mut c, 0, "ON", 5);
+        happens(&mut c, 0);
+        assert_eq!(
+            happens(&mut c, 5_000),
+            ["contact 1 OFF", "event 1 OFF timer"]
+        );
+    }
+
+    #[test]
+    fn a_relay_off_for_a_while_goes_on_again_only_if_it_was_on_for_good() {
+        let mut c = controller();
+        set(&mut c, 0, "OFF", 5);
+        assert_eq!(happens(&mut c, 5_000), [""; 0], "it was off");
+        set(&mut c, 6_000, "ON", 0);
+        set(&mut c, 6_000, "OFF", 5);
+        happens(&mut c, 6_000);
+        assert_eq!(
+            happens(&mut c, 11_000),
+            ["contact 1 ON", "event 1 ON timer"]
+        );
+        set(&mut c, 12_000, "ON", 10);
+        set(&mut c, 12_000, "OFF", 5);
+        happens(&mut c, 12_000);
+        assert_eq!(
+            happens(&mut c, 30_000),
+            [""; 0],
+            "it was on for a while only"
+        );
+    }
+
+    #[test]
+    fn a_new_command_ends_the_timer() {
+        let mut c = controller();
+        set(&mut c, 0, "ON", 5);
+        set(&mut c, 4_000, "ON", 5);
+        happens(&mut c, 4_000);
+        assert_eq!(happens(&mut c, 8_999), [""; 0], "it began anew");
+        set(&mut c, 8_999, "ON", 0);
+        assert_eq!(happens(&mut c, 59_000), [""; 0], "on until changed");
+    }
+
+    #[test]
+    fn relays_have_numbers_from_one_to_eight() {
+        let mut c = controller();
+        for (parameters, message) in [
+            (
+                r#"{"relay_id":0,"state":"ON"}"#,
+                "Relay ID out of range: 1 to 8",
+            ),
+            (
+                r#"{"relay_id":9,"state":"ON"}"#,
+                "Relay ID out of range: 1 to 8",
+            ),
+            (
+                r#"{"relay_id":257,"state":"ON"}"#,
+                "Relay ID out of range: 1 to 8",
+            ),
+            (
+                r#"{"relay_id":1,"state":"on"}"#,
+                "Invalid parameter value: state takes `ON`, `OFF` or `TOGGLE`",
+            ),
+            (
+                r#"{"relay_id":1,"state":"ON","duration":-1}"#,
+                "Parameter out of range: duration takes seconds, 0 to 604800; 0 until changed",
+            ),
+            (
+                r#"{"relay_id":1,"state":"ON","duration":4294967297}"#,
+                "Parameter out of range: duration takes seconds, 0 to 604800; 0 until changed",
+            ),
+            (
+                r#"{"relay_id":1,"state":true}"#,
+                "Invalid parameter type: state",
+            ),
+        ] {
+            assert_eq!(refused(&mut c, at(0), "set_relay", parameters), message);
+        }
+        for id in 1..=8 {
+            let parameters = format!(r#"{{"relay_id":{id},"state":"ON"}}"#);
+            done(&mut c, at(0), "set_relay", &parameters);
+        }
+        assert!(RelayId::all().all(|id| c.relays().is_on(id)));
+    }
+
+    proptest! {
+        /// Whatever is commanded when: events alternate, the contact follows them, a relay that was
+        /// switched on for a while is off once that is over.
+        #[test]
+        fn events_and_contact_agree(steps in proptest::collection::vec((0_u64..8_000, 0..3_usize, 0_u32..6), 1..40)) {
+            let mut c = controller();
+            let (mut now_ms, mut contact, mut told) = (0, false, false);
+            let mut off_by = None;
+            for (wait_ms, state, duration) in steps {
+                let next_ms = now_ms + wait_ms;
+                while now_ms <= next_ms {
+                    for action in actions(&mut c, at(now_ms)) {
+                        match action {
+                            Action::SwitchRelay { on, .. } => contact = on,
+                            Action::PublishRelay(change) => {
+                                prop_assert_ne!(change.on, told);
+                                told = change.on;
+                            }
+                            _ => {}
+                        }
+                    }
+                    prop_assert_eq!(contact, told);
+                    prop_assert_eq!(contact, c.relays().is_on(RelayId(1)));
+                    prop_assert!(off_by.is_none_or(|off_by| now_ms < off_by || !contact));
+                    now_ms = c.poll_at().max(now_ms + 1);
+                }
+                now_ms = next_ms;
+                set(&mut c, now_ms, ["ON", "OFF", "TOGGLE"][state], duration);
+                let on = c.relays().is_on(RelayId(1));
+                off_by = (on && duration > 0).then(|| now_ms + u64::from(duration) * 1_000);
+            }
+        }
+    }
+}

@@ -340,15 +340,21 @@ mod tests {
     fn status_point_and_summary_are_answered() {
         check(
             r#"{"cmd_id":"s-1","command":"get_status","parameters":{}}"#,
-            &expect![[r#"{"cmd_id":"s-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"firmware_version":"0.1.0","uptime_ms":61250,"mqtt_connected":true,"boot_count":7,"heap_free":60000,"heap_free_min":58000,"largest_free_block":57000,"fragmentation_percent":5,"stack_size":200000,"stack_used_max":2900,"mqtt_buffer_used_max":0,"frames_received":0,"frames_sent":0,"messages_published":0,"commands_received":0,"sessions_opened":0,"messages_queued":0,"telemetry_dropped":0,"events_dropped":0,"schedule_errors":0,"alarm_relay":0},"execution_time":2}"#]],
+            &expect![[
+                r#"{"cmd_id":"s-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"firmware_version":"0.1.0","uptime_ms":61250,"mqtt_connected":true,"boot_count":7,"heap_free":60000,"heap_free_min":58000,"largest_free_block":57000,"fragmentation_percent":5,"stack_size":200000,"stack_used_max":2900,"heap_refused":0,"mqtt_used_max":0,"json_used_max":0,"outbox_used_max":0,"http_used_max":0,"frames_received":0,"frames_sent":0,"messages_published":0,"commands_received":0,"sessions_opened":0,"messages_queued":0,"telemetry_dropped":0,"messages_dropped":0,"http_requests":0,"events_dropped":0,"schedule_errors":0,"alarm_relay":0},"execution_time":2}"#
+            ]],
         );
         check(
             r#"{"cmd_id":"p-1","command":"get_point","parameters":{"point_id":5}}"#,
-            &expect![[r#"{"cmd_id":"p-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"point_id":5,"name":"Point_5","temp":19.7,"sensor_id":"28FF000000000005","status":"OK","thresholds":{"high":85.0,"high_hysteresis":2.0,"low":-20.0,"low_hysteresis":2.0},"alarm_state":"NORMAL"},"execution_time":2}"#]],
+            &expect![[
+                r#"{"cmd_id":"p-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"point_id":5,"name":"Point_5","temp":19.7,"sensor_id":"28FF000000000005","status":"OK","thresholds":{"high":85.0,"high_hysteresis":2.0,"low":-20.0,"low_hysteresis":2.0},"alarm_state":"NORMAL"},"execution_time":2}"#
+            ]],
         );
         check(
             r#"{"cmd_id":"m-1","command":"get_summary"}"#,
-            &expect![[r#"{"cmd_id":"m-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"total_points":60,"active_points":60,"sensor_errors":0,"min_temp":14.0,"max_temp":51.6},"execution_time":2}"#]],
+            &expect![[
+                r#"{"cmd_id":"m-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"total_points":60,"active_points":60,"sensor_errors":0,"min_temp":14.0,"max_temp":51.6},"execution_time":2}"#
+            ]],
         );
     }
 
@@ -356,15 +362,21 @@ mod tests {
     fn errors_are_answered_with_the_promised_message() {
         check(
             r#"{"cmd_id":"e-1","command":"get_status; rm -rf /","parameters":{}}"#,
-            &expect![[r#"{"cmd_id":"e-1","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Invalid command: `help` lists the commands","execution_time":2}"#]],
+            &expect![[
+                r#"{"cmd_id":"e-1","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Invalid command: `help` lists the commands","execution_time":2}"#
+            ]],
         );
         check(
             r#"{"cmd_id":"e-2","command":"get_point","parameters":{"point_id":100}}"#,
-            &expect![[r#"{"cmd_id":"e-2","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Point ID out of range: 0 to 59","execution_time":2}"#]],
+            &expect![[
+                r#"{"cmd_id":"e-2","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Point ID out of range: 0 to 59","execution_time":2}"#
+            ]],
         );
         check(
             r#"{"cmd_id":"e-3","command":"get_point"}"#,
-            &expect![[r#"{"cmd_id":"e-3","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Missing required field: point_id","execution_time":2}"#]],
+            &expect![[
+                r#"{"cmd_id":"e-3","timestamp":"2026-11-23T18:02:35.120Z","status":"error","data":{},"message":"Missing required field: point_id","execution_time":2}"#
+            ]],
         );
     }
 

@@ -130,3 +130,228 @@ pub(crate) fn next_on_grid(due_ms: u64, interval_ms: u64, now_ms: u64) -> u64 {
     let behind = now_ms.saturating_sub(due_ms) / interval_ms;
     due_ms.saturating_add((behind + 1).saturating_mul(interval_ms))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{actions, at, controller, done, refused};
+    use crate::{Action, Controller, Kept};
+
+    fn add(
+        c: &mut Controller,
+        ms: u64,
+        id: &str,
+        interval_s: u32,
+        command: &str,
+    ) -> serde_json::Value {
+        let parameters = format!(
+            r#"{{"schedule_id":"{id}","schedule_type":"interval","interval_seconds":{interval_s},{command}}}"#
+        );
+        done(c, at(ms), "add_schedule", &parameters)
+    }
+
+    const SUMMARY: &str = r#""command":"get_summary","parameters":{}"#;
+
+    fn without_telemetry() -> Controller {
+        let mut c = controller();
+        done(
+            &mut c,
+            at(0),
+            "set_config",
+            r#"{"telemetry_interval":3600}"#,
+        );
+        actions(&mut c, at(0));
+        c
+    }
+
+    #[test]
+    fn a_schedule_runs_on_its_grid_however_late_it_is_asked() {
+        let mut c = without_telemetry();
+        let data = add(&mut c, 1_000, "a", 10, SUMMARY);
+        assert_eq!(
+            data["next_due"],
+            at(11_000).timestamp_of(11_000).to_string()
+        );
+        assert_eq!(actions(&mut c, at(1_000)), [Action::Keep(Kept::Schedules)]);
+        assert_eq!(c.poll_at(), 11_000);
+        assert_eq!(actions(&mut c, at(10_999)), []);
+        assert_eq!(actions(&mut c, at(11_700)), [Action::PublishSummary]);
+        assert_eq!(c.poll_at(), 21_000);
+        assert_eq!(actions(&mut c, at(45_000)), [Action::PublishSummary]);
+        assert_eq!(c.poll_at(), 51_000);
+    }
+
+    use alloc::string::ToString as _;
+
+    #[test]
+    fn a_removed_schedule_runs_no_more() {
+        let mut c = without_telemetry();
+        add(&mut c, 0, "a", 10, SUMMARY);
+        done(
+            &mut c,
+            at(5_000),
+            "remove_schedule",
+            r#"{"schedule_id":"a"}"#,
+        );
+        assert_eq!(
+            actions(&mut c, at(3_500_000)),
+            [Action::Keep(Kept::Schedules)]
+        );
+        assert_eq!(
+            refused(&mut c, at(0), "remove_schedule", r#"{"schedule_id":"a"}"#),
+            "Unknown schedule: none has this id"
+        );
+    }
+
+    #[test]
+    fn a_schedule_takes_the_place_of_the_one_with_its_id() {
+        let mut c = without_telemetry();
+        add(&mut c, 0, "a", 10, SUMMARY);
+        add(&mut c, 5_000, "a", 60, SUMMARY);
+        assert_eq!(c.schedules().iter().count(), 1);
+        assert_eq!(c.schedules().due_ms(), Some(65_000));
+    }
+
+    #[test]
+    fn the_table_holds_sixteen() {
+        let mut c = without_telemetry();
+        for id in 0..SCHEDULES_MAX {
+            add(&mut c, 0, &format!("s{id}"), 10, SUMMARY);
+        }
+        let one_more = r#"{"schedule_id":"x","schedule_type":"interval","interval_seconds":1,"command":"get_summary"}"#;
+        assert_eq!(
+            refused(&mut c, at(0), "add_schedule", one_more),
+            "Schedule table full: at most 16 schedules"
+        );
+        add(&mut c, 0, "s3", 20, SUMMARY);
+        assert_eq!(c.schedules().iter().count(), SCHEDULES_MAX);
+        let summaries = actions(&mut c, at(10_000));
+        let expected = SCHEDULES_MAX - 1;
+        assert_eq!(
+            summaries
+                .iter()
+                .filter(|a| **a == Action::PublishSummary)
+                .count(),
+            expected,
+            "one each"
+        );
+    }
+
+    #[test]
+    fn what_a_schedule_orders_is_done_as_if_it_were_commanded() {
+        let mut c = without_telemetry();
+        add(
+            &mut c,
+            0,
+            "relay",
+            10,
+            r#""command":"set_relay","parameters":{"relay_id":2,"state":"TOGGLE"}"#,
+        );
+        actions(&mut c, at(0));
+        let on = |c: &Controller| c.relays().is_on(crate::RelayId::new(2).expect("a relay"));
+        assert!(matches!(
+            actions(&mut c, at(10_000))[..],
+            [Action::SwitchRelay { on: true, .. }, Action::PublishRelay(change)] if change.cause.name() == "command"
+        ));
+        assert!(on(&c));
+        actions(&mut c, at(20_000));
+        assert!(!on(&c));
+    }
+
+    #[test]
+    fn an_order_that_can_no_longer_be_carried_out_is_counted() {
+        let mut c = without_telemetry();
+        add(
+            &mut c,
+            0,
+            "t",
+            10,
+            r#""command":"set_threshold","parameters":{"point_id":1,"threshold_type":"high","value":30}"#,
+        );
+        done(
+            &mut c,
+            at(1),
+            "set_threshold",
+            r#"{"point_id":1,"threshold_type":"low","value":40}"#,
+        );
+        actions(&mut c, at(1));
+        assert_eq!(actions(&mut c, at(10_000)), []);
+        assert_eq!(c.counters().schedule_errors, 1);
+    }
+
+    #[test]
+    fn what_can_not_be_scheduled_is_refused_when_it_is_added() {
+        let mut c = without_telemetry();
+        let mut check = |rest: &str, message: &str| {
+            let parameters = format!(r#"{{"schedule_id":"a",{rest}}}"#);
+            assert_eq!(refused(&mut c, at(0), "add_schedule", &parameters), message);
+        };
+        let not_for_schedules = "Invalid command: a schedule can't carry this one out";
+        for command in ["help", "add_schedule", "get_status", "acknowledge_alarm"] {
+            check(
+                &format!(
+                    r#""schedule_type":"interval","interval_seconds":1,"command":"{command}""#
+                ),
+                not_for_schedules,
+            );
+        }
+        check(
+            r#""schedule_type":"interval","interval_seconds":1,"command":"nothing""#,
+            "Invalid command: `help` lists the commands",
+        );
+        check(
+            r#""schedule_type":"interval","interval_seconds":1"#,
+            "Missing required field: command",
+        );
+        check(
+            r#""schedule_type":"interval","interval_seconds":1,"command":"set_relay","parameters":{"relay_id":9}"#,
+            "Relay ID out of range: 1 to 8",
+        );
+        check(
+            r#""schedule_type":"cron","interval_seconds":1,"command":"get_summary""#,
+            "Invalid parameter value: schedule_type takes `interval`",
+        );
+        check(
+            r#""schedule_type":"interval","interval_seconds":0,"command":"get_summary""#,
+            "Parameter out of range: interval_seconds takes seconds, 1 to 604800",
+        );
+        check(
+            r#""schedule_type":"interval","interval_seconds":"10","command":"get_summary""#,
+            "Invalid parameter type: interval_seconds",
+        );
+        let long = format!(r#"{{"schedule_id":"{}"}}"#, "x".repeat(33));
+        assert_eq!(
+            refused(&mut c, at(0), "add_schedule", &long),
+            "Invalid parameter value: schedule_id takes text of 1 to 32 bytes"
+        );
+    }
+
+    proptest! {
+        /// Whenever it is asked, a schedule has run once for each stretch of its grid in which
+        /// it was asked, and is next due on the grid.
+        #[test]
+        fn a_grid_is_kept(begin_ms in 0_u64..100_000, interval_s in 1_u32..100, waits in proptest::collection::vec(0_u64..250_000, 1..40)) {
+            let mut c = without_telemetry();
+            add(&mut c, begin_ms, "a", interval_s, SUMMARY);
+            let interval_ms = u64::from(interval_s) * 1_000;
+            let mut now_ms = begin_ms;
+            for wait_ms in waits {
+                let due_ms = c.schedules().due_ms().expect("one");
+                now_ms += wait_ms;
+                let runs: Vec<_> = actions(&mut c, at(now_ms))
+                    .into_iter()
+                    .filter(|a| *a == Action::PublishSummary)
+                    .collect();
+                prop_assert_eq!(runs.len(), usize::from(due_ms <= now_ms));
+                let next_ms = c.schedules().due_ms().expect("one");
+                prop_assert_eq!((next_ms - begin_ms) % interval_ms, 0);
+                prop_assert!(next_ms > now_ms && next_ms <= now_ms.max(begin_ms) + interval_ms);
+            }
+        }
+    }
+}

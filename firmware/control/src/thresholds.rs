@@ -113,3 +113,71 @@ impl Thresholds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn degrees(tenths: i16) -> Tenths {
+        Tenths::new(tenths).expect("in range")
+    }
+
+    #[test]
+    fn beyond_raises_and_back_by_the_hysteresis_clears() {
+        let thresholds = Thresholds::default();
+        for (side, tenths, raises, clears) in [
+            (Side::High, 850, false, false),
+            (Side::High, 851, true, false),
+            (Side::High, 831, false, false),
+            (Side::High, 830, false, true),
+            (Side::Low, -200, false, false),
+            (Side::Low, -201, true, false),
+            (Side::Low, -181, false, false),
+            (Side::Low, -180, false, true),
+        ] {
+            let value = degrees(tenths);
+            assert_eq!(thresholds.raises(side, value), raises, "{side:?} {tenths}");
+            assert_eq!(thresholds.clears(side, value), clears, "{side:?} {tenths}");
+        }
+    }
+
+    #[test]
+    fn no_value_raises_and_clears_at_once() {
+        for hysteresis in [0, 500] {
+            for limit in [-500, 0, 2_000] {
+                let threshold = Threshold {
+                    value: degrees(limit),
+                    hysteresis: degrees(hysteresis),
+                };
+                let thresholds = Thresholds {
+                    high: threshold,
+                    low: threshold,
+                };
+                for value in (-500..=2_000).map(degrees) {
+                    for side in [Side::High, Side::Low] {
+                        assert!(
+                            !(thresholds.raises(side, value) && thresholds.clears(side, value))
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sound_ones_have_low_below_high_and_a_hysteresis_in_range() {
+        let with = |side, value, hysteresis| {
+            let threshold = Threshold {
+                value: degrees(value),
+                hysteresis: degrees(hysteresis),
+            };
+            Thresholds::default().with(side, threshold).are_sound()
+        };
+        assert!(with(Side::High, -199, 0));
+        assert!(!with(Side::High, -200, 0));
+        assert!(with(Side::Low, 849, 500));
+        assert!(!with(Side::Low, 850, 0));
+        assert!(!with(Side::Low, 0, 501));
+        assert!(!with(Side::High, 0, -1));
+    }
+}
