@@ -3,7 +3,7 @@
 //! ```text
 //!            start  d0  d1  d2  d3  d4  d5  d6  d7  stop
 //! reset      ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔   F0 at 9,600: 104 µs a bit
-//!  presence  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▔▁▁▁▁▁▁▔▔▔▔▔▔▔▔▔▔▔▔▔   comes back as 10 to E0
+//!  presence  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▔▁▁▁▁▁▁▔▔▔▔▔▔▔▔▔▔▔▔▔   comes back as E0, 90, ...
 //! write 1    ▁▁▁▁▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔   FF at 115,200: 8.7 µs a bit
 //! write 0    ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▔▔▔▔   00
 //! read 0     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔▔   FF, held low by a device
@@ -56,8 +56,9 @@ impl<L: Line> Bus<L> {
         exchanged?;
         match pulse[0] {
             RESET_PULSE => Err(BusError::Absent),
-            // A presence pulse ends 300 µs after the reset pulse, the last data bit is 364 µs after it.
-            0x00 => Err(BusError::Shorted),
+            // Also 00: a presence pulse should end 300 µs after the reset pulse, and the last data bit is 364 µs
+            // after it; but one sensor that holds longer is no reason to do without all others. The stop bit is
+            // high again, or this were a framing error.
             presence if presence & 0x0F == 0 => Ok(()),
             // High while it was held low: this is not the echo of a reset pulse.
             _ => Err(BusError::Garbled),
@@ -146,8 +147,8 @@ pub enum BusError {
     Absent,
     /// The bus does not move: it was low before, and stays low.
     StuckLow,
-    /// The bus was high, went low, and did not come back in time: shorted in the middle of a pulse, or a
-    /// device that holds it.
+    /// The bus was high, went low, and was still low where a character ends: shorted in the middle of a
+    /// pulse, or a device that holds it.
     Shorted,
     /// What was written did not come back as written: noise, or two who write.
     Garbled,

@@ -9,7 +9,8 @@
 //!   it measured: also +85.0.
 //! - Otherwise +85.0 is the power-on value once more, and the outcome is [`Outcome::PowerOn`].
 //!
-//! This trusts no reserved byte, so it is right for every maker's sensor. It costs a scan 0.75 s and
+//! This trusts no reserved byte, so it is right for every maker whose power-on value is +85 degrees (not
+//! for copies that say +25 then, as some do). It costs a scan 0.75 s and
 //! 43 ms a sensor, and is rare: at power-on, for sensors plugged in during a conversion, and at +85.0
 //! itself for makers whose byte 6 says nothing. It also serves a sensor that was not waited for long
 //! enough, because it lost its supply and with it the resolution it had been given.

@@ -86,6 +86,19 @@ fn a_bus_with_none_of_the_family_is_searched_and_empty() {
 }
 
 #[test]
+fn a_family_that_vanishes_whole_is_told() {
+    let mut all = ours([1, 2]);
+    all.extend(sensors([rom(0x10, 7)]));
+    let (wire, mut bus, _) = world(all);
+    wire.borrow_mut().event = Some(Box::new(|number, sensors| {
+        sensors[0].plugged = number < 201;
+        sensors[1].plugged = number < 201;
+    }));
+    let search = now(self::search::<_, 60>(&mut bus, Some(0x28), 3));
+    assert_eq!((search.end, search.found.len()), (SearchEnd::Vanished, 1));
+}
+
+#[test]
 fn more_devices_than_there_is_room_for_are_told() {
     let (_, mut bus, _) = world(ours(0..5));
     let search = now(search::<_, 4>(&mut bus, Some(0x28), 3));
