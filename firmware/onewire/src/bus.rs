@@ -13,6 +13,8 @@
 
 use core::fmt;
 
+use embedded_hal_async::delay::DelayNs;
+
 use crate::line::{Line, LineError, RESET_BAUD, SLOT_BAUD};
 
 /// The most slots that are exchanged at once: eight bytes, half the FIFO of the ESP32-C3's UART. Many,
@@ -26,21 +28,38 @@ const WRITE_1: u8 = 0xFF;
 /// Releases the bus at once, as a written 1 does, and leaves the rest of the slot to the devices.
 const READ: u8 = 0xFF;
 
-/// A bus with its line. Whatever is done on it begins with [`Bus::reset`].
+/// How long the bus rests before the next reset pulse when something failed, µs: two characters at 9,600
+/// baud. A bus that comes free in the middle of a character leaves the receiver half a character ahead of
+/// the transmitter, and without a pause it stays there.
+const REST_US: u32 = 2_084;
+
+/// A bus with its line and its clock. Whatever is done on it begins with [`Bus::reset`].
 #[derive(Debug)]
-pub struct Bus<L> {
+pub struct Bus<L, D> {
     line: L,
+    delay: D,
+    /// Something failed since the last reset pulse.
+    astray: bool,
 }
 
-impl<L: Line> Bus<L> {
-    /// The bus at the end of `line`.
-    pub const fn new(line: L) -> Self {
-        Self { line }
+impl<L: Line, D: DelayNs> Bus<L, D> {
+    /// The bus at the end of `line`; `delay` is what it waits by.
+    pub const fn new(line: L, delay: D) -> Self {
+        Self {
+            line,
+            delay,
+            astray: false,
+        }
     }
 
-    /// The line, taken back.
-    pub fn into_line(self) -> L {
-        self.line
+    /// Line and delay, taken back.
+    pub fn into_parts(self) -> (L, D) {
+        (self.line, self.delay)
+    }
+
+    /// Leaves the bus alone for so many µs.
+    pub(crate) async fn wait_us(&mut self, us: u32) {
+        self.delay.delay_us(us).await;
     }
 
     /// Sends a reset pulse and listens for a presence pulse (data sheet, "Initialization").
@@ -49,20 +68,28 @@ impl<L: Line> Bus<L> {
     /// Every outcome but presence: [`BusError::Absent`] when no device answers, and what else keeps a
     /// bus from being one.
     pub async fn reset(&mut self) -> Result<(), BusError> {
+        if self.astray {
+            self.delay.delay_us(REST_US).await;
+        }
+        // Until all is well: also when this is dropped halfway.
+        self.astray = true;
         self.line.set_baud(RESET_BAUD).await?;
         let mut pulse = [RESET_PULSE];
         let exchanged = self.line.exchange(&mut pulse).await;
         self.line.set_baud(SLOT_BAUD).await?;
         exchanged?;
-        match pulse[0] {
-            RESET_PULSE => Err(BusError::Absent),
-            // Also 00: a presence pulse should end 300 µs after the reset pulse, and the last data bit is 364 µs
-            // after it; but one sensor that holds longer is no reason to do without all others. The stop bit is
-            // high again, or this were a framing error.
-            presence if presence & 0x0F == 0 => Ok(()),
-            // High while it was held low: this is not the echo of a reset pulse.
-            _ => Err(BusError::Garbled),
+        // High while it was held low: this is not the echo of a reset pulse.
+        if pulse[0] & 0x0F != 0 {
+            return Err(BusError::Garbled);
         }
+        self.astray = false;
+        if pulse[0] == RESET_PULSE {
+            return Err(BusError::Absent);
+        }
+        // Also 00: a presence pulse should end 300 µs after the reset pulse, and the last data bit is 364 µs
+        // after it; but one sensor that holds longer is no reason to do without all others. The stop bit is
+        // high again, or this were a framing error.
+        Ok(())
     }
 
     /// Writes bytes.
@@ -96,10 +123,10 @@ impl<L: Line> Bus<L> {
                     slots.copy_from_slice(&write_slots(byte));
                 }
             }
-            self.line.exchange(&mut slots[..bytes.len() * 8]).await?;
+            self.exchange(&mut slots[..bytes.len() * 8]).await?;
             for (index, slots) in bytes.zip(slots.chunks_exact(8)) {
                 match written.get(index) {
-                    Some(&byte) if slots != write_slots(byte) => return Err(BusError::Garbled),
+                    Some(&byte) if slots != write_slots(byte) => return Err(self.garbled()),
                     Some(_) => {}
                     None => read[index - written.len()] = read_byte(slots),
                 }
@@ -116,11 +143,11 @@ impl<L: Line> Bus<L> {
     pub(crate) async fn fork(&mut self, branch: Option<bool>) -> Result<(bool, bool), BusError> {
         let mut slots = [branch.map_or(READ, write_slot), READ, READ];
         let used = if branch.is_some() { 0 } else { 1 };
-        self.line.exchange(&mut slots[used..]).await?;
+        self.exchange(&mut slots[used..]).await?;
         if let Some(branch) = branch
             && slots[0] != write_slot(branch)
         {
-            return Err(BusError::Garbled);
+            return Err(self.garbled());
         }
         Ok((read_slot(slots[1]), read_slot(slots[2])))
     }
@@ -131,12 +158,24 @@ impl<L: Line> Bus<L> {
     /// As [`Bus::transfer`].
     pub(crate) async fn branch(&mut self, branch: bool) -> Result<(), BusError> {
         let mut slot = [write_slot(branch)];
-        self.line.exchange(&mut slot).await?;
+        self.exchange(&mut slot).await?;
         if slot[0] == write_slot(branch) {
             Ok(())
         } else {
-            Err(BusError::Garbled)
+            Err(self.garbled())
         }
+    }
+
+    async fn exchange(&mut self, slots: &mut [u8]) -> Result<(), BusError> {
+        self.astray = true;
+        self.line.exchange(slots).await?;
+        self.astray = false;
+        Ok(())
+    }
+
+    fn garbled(&mut self) -> BusError {
+        self.astray = true;
+        BusError::Garbled
     }
 }
 

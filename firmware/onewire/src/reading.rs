@@ -15,6 +15,8 @@
 //! itself for makers whose byte 6 says nothing. It also serves a sensor that was not waited for long
 //! enough, because it lost its supply and with it the resolution it had been given.
 
+use embedded_hal_async::delay::DelayNs;
+
 use crate::{
     Bus, BusError, Line, Outcome, Registers, Resolution, Rom, Scratchpad, Settings, Statistics,
     sensor, statistics::count,
@@ -24,8 +26,8 @@ use crate::{
 ///
 /// # Errors
 /// The outcome, when none could be read.
-pub(crate) async fn read<L: Line>(
-    bus: &mut Bus<L>,
+pub(crate) async fn read<L: Line, D: DelayNs>(
+    bus: &mut Bus<L, D>,
     rom: Rom,
     was_gone: bool,
     settings: &Settings,
@@ -75,9 +77,9 @@ impl Doubt {
     }
 
     /// Marks the sensor and starts its conversion.
-    pub(crate) async fn measure<L: Line>(
+    pub(crate) async fn measure<L: Line, D: DelayNs>(
         &mut self,
-        bus: &mut Bus<L>,
+        bus: &mut Bus<L, D>,
         rom: Rom,
         resolution: Resolution,
     ) {
@@ -91,9 +93,9 @@ impl Doubt {
     }
 
     /// The outcome, once the conversion has had its time; takes the mark away.
-    pub(crate) async fn settle<L: Line>(
+    pub(crate) async fn settle<L: Line, D: DelayNs>(
         self,
-        bus: &mut Bus<L>,
+        bus: &mut Bus<L, D>,
         rom: Rom,
         settings: &Settings,
         statistics: &mut Statistics,

@@ -148,11 +148,7 @@ impl<const N: usize> Scanner<N> {
     /// Ends whatever the bus does: after at most `attempts` searches, one conversion and at most
     /// `attempts` readings of each sensor, and these two once more for those that need a second look. If
     /// it is dropped halfway, some outcomes are of the scan before; nothing else is lost.
-    pub async fn scan<L: Line, D: DelayNs>(
-        &mut self,
-        bus: &mut Bus<L>,
-        delay: &mut D,
-    ) -> ScanReport {
+    pub async fn scan<L: Line, D: DelayNs>(&mut self, bus: &mut Bus<L, D>) -> ScanReport {
         count(&mut self.statistics.scans);
         let mut report = ScanReport {
             search: None,
@@ -173,14 +169,18 @@ impl<const N: usize> Scanner<N> {
             return report;
         }
         let waited_for = self.slowest();
-        delay.delay_us(waited_for.conversion_us()).await;
+        bus.wait_us(waited_for.conversion_us()).await;
         self.look(bus, waited_for).await;
-        self.look_again(bus, delay).await;
+        self.look_again(bus).await;
         self.swap_neighbours();
         report
     }
 
-    async fn search_when_due<L: Line>(&mut self, bus: &mut Bus<L>, report: &mut ScanReport) {
+    async fn search_when_due<L: Line, D: DelayNs>(
+        &mut self,
+        bus: &mut Bus<L, D>,
+        report: &mut ScanReport,
+    ) {
         match &mut self.search_in {
             Some(0) => {}
             Some(scans) => {
@@ -208,15 +208,15 @@ impl<const N: usize> Scanner<N> {
     /// Whoever is on the bus and has no point, by their ROM codes. A search that finds somebody new is
     /// repeated: one glitch can hide devices from one search, and a sensor found late would change the
     /// order of the points.
-    async fn search_for_newcomers<L: Line>(
+    async fn search_for_newcomers<L: Line, D: DelayNs>(
         &mut self,
-        bus: &mut Bus<L>,
+        bus: &mut Bus<L, D>,
         report: &mut ScanReport,
     ) -> Vec<Rom, N> {
         let mut newcomers = Vec::new();
         for _ in 0..self.settings.attempts.max(1) {
             count(&mut self.statistics.searches);
-            let search = search::<_, N>(bus, self.settings.family, self.settings.attempts).await;
+            let search = search::<_, _, N>(bus, self.settings.family, self.settings.attempts).await;
             report.search = Some(search.end);
             let before = newcomers.len();
             for rom in search.found {
@@ -234,7 +234,7 @@ impl<const N: usize> Scanner<N> {
         newcomers
     }
 
-    async fn convert<L: Line>(&mut self, bus: &mut Bus<L>) -> Result<(), BusError> {
+    async fn convert<L: Line, D: DelayNs>(&mut self, bus: &mut Bus<L, D>) -> Result<(), BusError> {
         if mutants::active(Mutant::ConversionNotStarted) {
             return bus.reset().await;
         }
@@ -262,7 +262,7 @@ impl<const N: usize> Scanner<N> {
             .unwrap_or(self.settings.resolution)
     }
 
-    async fn look<L: Line>(&mut self, bus: &mut Bus<L>, waited_for: Resolution) {
+    async fn look<L: Line, D: DelayNs>(&mut self, bus: &mut Bus<L, D>, waited_for: Resolution) {
         let Self {
             settings,
             known,
@@ -302,7 +302,7 @@ impl<const N: usize> Scanner<N> {
         }
     }
 
-    async fn look_again<L: Line, D: DelayNs>(&mut self, bus: &mut Bus<L>, delay: &mut D) {
+    async fn look_again<L: Line, D: DelayNs>(&mut self, bus: &mut Bus<L, D>) {
         let Self {
             settings,
             known,
@@ -321,7 +321,7 @@ impl<const N: usize> Scanner<N> {
             return;
         }
         // Whatever resolution was asked for, and whether or not the sensor has heard it.
-        delay.delay_us(Resolution::Bits12.conversion_us()).await;
+        bus.wait_us(Resolution::Bits12.conversion_us()).await;
         for known in known.iter_mut().flatten() {
             if let Some(doubt) = known.doubt.take() {
                 let outcome = doubt.settle(bus, known.rom, settings, statistics).await;

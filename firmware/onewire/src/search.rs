@@ -17,6 +17,7 @@
 //! pass sees, and the CRC sees what is left. But it can hide some: a fork that is misread as a bit is
 //! not taken again, and nothing tells. So whoever finds somebody new searches once more.
 
+use embedded_hal_async::delay::DelayNs;
 use heapless::Vec;
 
 use crate::{
@@ -71,8 +72,8 @@ impl SearchEnd {
 ///
 /// Ends whatever the bus does: after at most `attempts` × (N + [`REJECTED_MAX`] + 1) passes of 67
 /// exchanges.
-pub async fn search<L: Line, const N: usize>(
-    bus: &mut Bus<L>,
+pub async fn search<L: Line, D: DelayNs, const N: usize>(
+    bus: &mut Bus<L, D>,
     family: Option<u8>,
     attempts: u8,
 ) -> Search<N> {
@@ -168,7 +169,11 @@ impl Leaf {
 }
 
 /// A pass, tried until it ends at a device or the attempts are used up: then its last end.
-async fn follow<L: Line>(bus: &mut Bus<L>, way: &Way, attempts: u8) -> Result<Leaf, BusError> {
+async fn follow<L: Line, D: DelayNs>(
+    bus: &mut Bus<L, D>,
+    way: &Way,
+    attempts: u8,
+) -> Result<Leaf, BusError> {
     let mut result = pass(bus, way).await;
     for _ in 1..attempts {
         match &result {
@@ -181,7 +186,7 @@ async fn follow<L: Line>(bus: &mut Bus<L>, way: &Way, attempts: u8) -> Result<Le
     result
 }
 
-async fn pass<L: Line>(bus: &mut Bus<L>, way: &Way) -> Result<Leaf, BusError> {
+async fn pass<L: Line, D: DelayNs>(bus: &mut Bus<L, D>, way: &Way) -> Result<Leaf, BusError> {
     bus.reset().await?;
     bus.write(&[SEARCH_ROM]).await?;
     let mut leaf = Leaf {

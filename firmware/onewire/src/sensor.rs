@@ -5,6 +5,8 @@
 //! [`Scanner`](crate::Scanner) writes the resolution again when a sensor forgot it; Recall, which a
 //! power-on does anyway; Alarm Search, because alarms are the controller's.
 
+use embedded_hal_async::delay::DelayNs;
+
 use crate::{Bus, BusError, Line, Registers, Rom};
 
 /// Search ROM: all devices send their ROM codes bit by bit; see [`search`](mod@crate::search).
@@ -20,7 +22,7 @@ const READ_SCRATCHPAD: u8 = 0xBE;
 ///
 /// # Errors
 /// The bus failed; perhaps some of the sensors are converting.
-pub async fn convert_all<L: Line>(bus: &mut Bus<L>) -> Result<(), BusError> {
+pub async fn convert_all<L: Line, D: DelayNs>(bus: &mut Bus<L, D>) -> Result<(), BusError> {
     bus.reset().await?;
     bus.write(&[SKIP_ROM, CONVERT_T]).await
 }
@@ -30,7 +32,7 @@ pub async fn convert_all<L: Line>(bus: &mut Bus<L>) -> Result<(), BusError> {
 ///
 /// # Errors
 /// The bus failed; perhaps the sensor is converting.
-pub async fn convert<L: Line>(bus: &mut Bus<L>, rom: Rom) -> Result<bool, BusError> {
+pub async fn convert<L: Line, D: DelayNs>(bus: &mut Bus<L, D>, rom: Rom) -> Result<bool, BusError> {
     bus.reset().await?;
     // Only the first slot is sure to fall into the conversion: some makers' sensors take 11 ms for it.
     let mut busy = [0xFF];
@@ -43,7 +45,10 @@ pub async fn convert<L: Line>(bus: &mut Bus<L>, rom: Rom) -> Result<bool, BusErr
 ///
 /// # Errors
 /// The bus failed. A sensor that is not there is no error here: it reads as ones.
-pub async fn read_scratchpad<L: Line>(bus: &mut Bus<L>, rom: Rom) -> Result<[u8; 9], BusError> {
+pub async fn read_scratchpad<L: Line, D: DelayNs>(
+    bus: &mut Bus<L, D>,
+    rom: Rom,
+) -> Result<[u8; 9], BusError> {
     bus.reset().await?;
     let mut bytes = [0; 9];
     bus.transfer(&addressed(rom, [READ_SCRATCHPAD]), &mut bytes)
@@ -55,8 +60,8 @@ pub async fn read_scratchpad<L: Line>(bus: &mut Bus<L>, rom: Rom) -> Result<[u8;
 ///
 /// # Errors
 /// The bus failed; perhaps the registers are written, in part.
-pub async fn write_scratchpad<L: Line>(
-    bus: &mut Bus<L>,
+pub async fn write_scratchpad<L: Line, D: DelayNs>(
+    bus: &mut Bus<L, D>,
     rom: Rom,
     registers: Registers,
 ) -> Result<(), BusError> {

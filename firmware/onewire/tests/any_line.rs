@@ -2,8 +2,7 @@
 
 mod common;
 
-use common::now;
-use embedded_hal_async::delay::DelayNs;
+use common::{Waited, now};
 use firmware_onewire::{
     Bus, Line, LineError, RESET_BAUD, SLOT_BAUD, SLOTS_MAX, Scanner, Settings,
     search::{REJECTED_MAX, search},
@@ -54,16 +53,6 @@ impl Line for Any {
     }
 }
 
-/// Waits add up, microseconds.
-#[derive(Default)]
-struct Waited(u64);
-
-impl DelayNs for Waited {
-    async fn delay_ns(&mut self, ns: u32) {
-        self.0 += u64::from(ns / 1_000);
-    }
-}
-
 fn echoes() -> impl Strategy<Value = Vec<Echo>> {
     let failure = prop_oneof![
         Just(LineError::Framing),
@@ -85,13 +74,14 @@ fn echoes() -> impl Strategy<Value = Vec<Echo>> {
     })
 }
 
-fn line(echoes: Vec<Echo>) -> Bus<Any> {
-    Bus::new(Any {
+fn bus(echoes: Vec<Echo>) -> Bus<Any, Waited> {
+    let line = Any {
         echoes,
         played: 0,
         exchanges: 0,
         baud: 0,
-    })
+    };
+    Bus::new(line, Waited::default())
 }
 
 proptest! {
@@ -101,12 +91,12 @@ proptest! {
     fn a_search_ends(echoes in echoes(), family in prop::option::of(any::<u8>())) {
         const ATTEMPTS: usize = 3;
         const DEVICES: usize = 60;
-        let mut bus = line(echoes);
-        let search = now(search::<_, DEVICES>(&mut bus, family, ATTEMPTS as u8));
+        let mut bus = bus(echoes);
+        let search = now(search::<_, _, DEVICES>(&mut bus, family, ATTEMPTS as u8));
         for rom in &search.found {
             prop_assert!(family.is_none_or(|family| rom.family() == family));
         }
-        prop_assert!(bus.into_line().exchanges <= ATTEMPTS * (DEVICES + REJECTED_MAX + 1) * 67);
+        prop_assert!(bus.into_parts().0.exchanges <= ATTEMPTS * (DEVICES + REJECTED_MAX + 1) * 67);
     }
 
     #[test]
@@ -117,10 +107,9 @@ proptest! {
         for point in 0..DEVICES {
             prop_assert!(scanner.assign(point, common::rom(0x28, point as u64)));
         }
-        let mut bus = line(echoes);
-        let mut waited = Waited::default();
+        let mut bus = bus(echoes);
         for _ in 0..3 {
-            now(scanner.scan(&mut bus, &mut waited));
+            now(scanner.scan(&mut bus));
             prop_assert!(scanner.points().all(|(_, point)| point.outcome.is_some()));
         }
         // A search, then a conversion and a reading; then write, convert, read and write again.
@@ -128,17 +117,20 @@ proptest! {
         let exchanges = attempts * attempts * (DEVICES + REJECTED_MAX + 1) * 67
             + attempts * 2
             + DEVICES * (attempts * 4 * 2 + 3 * 4);
-        prop_assert!(bus.into_line().exchanges <= 3 * exchanges);
-        prop_assert!(waited.0 <= 3 * 2 * 750_000);
+        let (line, waited) = bus.into_parts();
+        prop_assert!(line.exchanges <= 3 * exchanges);
+        // Two conversions a scan, and a rest for each exchange that failed.
+        let rests = line.exchanges as u64 * 2_084_000;
+        prop_assert!(waited.0 <= 3 * 2 * 750_000_000 + rests);
     }
 
     #[test]
     fn commands_end(echoes in echoes()) {
-        let mut bus = line(echoes);
+        let mut bus = bus(echoes);
         let rom = common::rom(0x28, 1);
         let _ = now(sensor::convert_all(&mut bus));
         let _ = now(sensor::convert(&mut bus, rom));
         let _ = now(sensor::read_scratchpad(&mut bus, rom));
-        prop_assert!(bus.into_line().exchanges <= 2 + 3 + 4);
+        prop_assert!(bus.into_parts().0.exchanges <= 2 + 3 + 4);
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::now;
+use common::{Waited, now};
 use firmware_onewire::{Bus, BusError, Line, LineError, RESET_BAUD, SLOT_BAUD};
 
 /// A line that answers a reset pulse with `presence`, and everything else with `echo` of it.
@@ -14,13 +14,14 @@ struct Fixed<F> {
 }
 
 impl<F: FnMut(u8) -> Result<u8, LineError>> Fixed<F> {
-    fn new(presence: Result<u8, LineError>, echo: F) -> Bus<Self> {
-        Bus::new(Self {
+    fn new(presence: Result<u8, LineError>, echo: F) -> Bus<Self, Waited> {
+        let line = Self {
             presence,
             echo,
             log: Vec::new(),
             baud: 0,
-        })
+        };
+        Bus::new(line, Waited::default())
     }
 }
 
@@ -82,7 +83,7 @@ fn slots_have_their_own_baud_rate_even_after_a_reset_pulse_that_failed() {
     let _ = now(bus.reset());
     assert_eq!(now(bus.write(&[0xCC])), Ok(()));
     assert_eq!(
-        bus.into_line().log,
+        bus.into_parts().0.log,
         [
             (RESET_BAUD, vec![0xF0]),
             (SLOT_BAUD, vec![0, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF]),
@@ -97,7 +98,8 @@ fn slots_travel_in_batches_of_at_most_64() {
     now(bus.transfer(&[0x55; 10], &mut read)).expect("an echo");
     assert_eq!(read, [0xFF; 9]);
     let batches: Vec<_> = bus
-        .into_line()
+        .into_parts()
+        .0
         .log
         .iter()
         .map(|(_, slots)| slots.len())
@@ -151,4 +153,45 @@ fn a_bus_that_fails_between_slots_is_told_as_at_the_reset() {
         let mut bus = Fixed::new(Ok(0xE0), |_| Err(error));
         assert_eq!(now(bus.read(&mut [0; 9])), Err(expected));
     }
+}
+
+#[test]
+fn a_bus_that_failed_rests_before_the_next_reset_pulse() {
+    const REST_NS: u64 = 2_084_000;
+    let waited = |presence, echo: u8| {
+        let mut bus = Fixed::new(presence, |sent| Ok(sent & echo));
+        let _ = now(bus.reset());
+        let _ = now(bus.write(&[0xF0]));
+        let _ = now(bus.reset());
+        bus.into_parts().1.0
+    };
+    assert_eq!(waited(Ok(0xE0), 0xFF), 0);
+    assert_eq!(waited(Ok(0xF0), 0xFF), 0, "nobody there is no failure");
+    assert_eq!(waited(Ok(0xE0), 0xFE), REST_NS, "garbled");
+
+    let twice = |presence| {
+        let mut bus = Fixed::new(presence, Ok);
+        let _ = now(bus.reset());
+        let _ = now(bus.reset());
+        bus.into_parts().1.0
+    };
+    assert_eq!(twice(Err(LineError::Silent)), REST_NS);
+    assert_eq!(twice(Err(LineError::Framing)), REST_NS);
+    assert_eq!(twice(Ok(0x0F)), REST_NS);
+
+    let mut fails = true;
+    let mut bus = Fixed::new(Ok(0xE0), |sent| {
+        let failed = core::mem::take(&mut fails);
+        if failed {
+            Err(LineError::Overrun)
+        } else {
+            Ok(sent)
+        }
+    });
+    let _ = now(bus.reset());
+    let _ = now(bus.write(&[0xF0]));
+    let _ = now(bus.reset());
+    let _ = now(bus.write(&[0xF0]));
+    let _ = now(bus.reset());
+    assert_eq!(bus.into_parts().1.0, REST_NS, "once, not for ever");
 }

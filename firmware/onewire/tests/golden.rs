@@ -5,6 +5,7 @@ mod common;
 use std::{fs, path::Path};
 
 use common::{bytes, now};
+use embedded_hal_async::delay::DelayNs;
 use firmware_onewire::{
     Bus, Line, LineError, RESET_BAUD, Registers, Resolution, Rom, Scratchpad, Unreadable, crc8,
     search::{SearchEnd, search},
@@ -126,12 +127,12 @@ fn a_search_of_three_devices_goes_bit_by_bit_as_traced() {
             script.slots.push(Slot::Write(branch == b'1'));
         }
     }
-    let mut bus = Bus::new(script);
-    let search = now(search::<_, 3>(&mut bus, Some(Rom::DS18B20), 1));
+    let mut bus = Bus::new(script, Never);
+    let search = now(search::<_, _, 3>(&mut bus, Some(Rom::DS18B20), 1));
     let expected: Vec<_> = pass.iter().map(|pass| rom(&pass.rom)).collect();
     assert_eq!(&search.found[..], expected);
     assert_eq!(search.end, SearchEnd::Complete);
-    bus.into_line().finish();
+    bus.into_parts().0.finish();
 }
 
 #[derive(Deserialize)]
@@ -191,7 +192,7 @@ fn commands_are_sent_as_in_the_conversations() {
                 (script, written, read)
             });
         for (script, written, read) in pieces {
-            let mut bus = Bus::new(script);
+            let mut bus = Bus::new(script, Never);
             let result = match (&written[..], &read[..]) {
                 ([0xCC, 0x44], []) => now(sensor::convert_all(&mut bus)),
                 ([0x55, .., 0x44], []) => now(async {
@@ -227,7 +228,7 @@ fn commands_are_sent_as_in_the_conversations() {
                 other => panic!("{name}: no command of the master sends {other:02X?}"),
             };
             assert_eq!(result, Ok(()), "{name}");
-            bus.into_line().finish();
+            bus.into_parts().0.finish();
             commands += 1;
         }
     }
@@ -239,6 +240,15 @@ enum Slot {
     Present,
     Write(bool),
     Read(bool),
+}
+
+/// A bus on which nothing fails never waits.
+struct Never;
+
+impl DelayNs for Never {
+    async fn delay_ns(&mut self, ns: u32) {
+        panic!("waited for {ns} ns");
+    }
 }
 
 /// A line on which everything is foretold.

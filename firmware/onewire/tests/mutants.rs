@@ -16,7 +16,7 @@ fn ours(serial: u64) -> Rom {
 /// What four sensors say in three scans: one is unplugged in the second and back in the third, one has
 /// CRC errors in the second, one is below zero, one loses its supply in each conversion.
 fn story() -> Vec<Vec<(usize, Outcome)>> {
-    let (wire, mut bus, mut pause) = world(vec![
+    let (wire, mut bus) = world(vec![
         Sensor::new(ours(0), 330),
         Sensor::new(ours(1), 347),
         Sensor::new(ours(2), -163),
@@ -32,7 +32,7 @@ fn story() -> Vec<Vec<(usize, Outcome)>> {
             sensors[1].flip = (scan == 1).then_some((7, u32::MAX));
             sensors[2].sixteenths -= 1;
         }
-        now(scanner.scan(&mut bus, &mut pause));
+        now(scanner.scan(&mut bus));
         told.push(
             scanner
                 .points()

@@ -11,8 +11,7 @@ use firmware_onewire::{
 /// A scanner and its world.
 struct Plant {
     wire: Shared,
-    bus: Bus<Uart>,
-    pause: Pause,
+    bus: Bus<Uart, Pause>,
     scanner: Scanner<60>,
 }
 
@@ -22,11 +21,10 @@ impl Plant {
     }
 
     fn with(settings: Settings, sensors: Vec<Sensor>) -> Self {
-        let (wire, bus, pause) = world(sensors);
+        let (wire, bus) = world(sensors);
         Self {
             wire,
             bus,
-            pause,
             scanner: Scanner::new(settings),
         }
     }
@@ -37,7 +35,7 @@ impl Plant {
     }
 
     fn scan(&mut self) -> ScanReport {
-        now(self.scanner.scan(&mut self.bus, &mut self.pause))
+        now(self.scanner.scan(&mut self.bus))
     }
 
     fn outcomes(&self) -> Vec<(usize, Outcome)> {

@@ -42,8 +42,8 @@ proptest! {
         let foreign = others
             .iter()
             .flat_map(|&serial| [rom(0x10, serial), rom(0x3B, serial)]);
-        let (_, mut bus, _) = world(sensors(expected.iter().copied().chain(foreign)));
-        let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+        let (_, mut bus) = world(sensors(expected.iter().copied().chain(foreign)));
+        let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
         let empty = expected.is_empty() && others.is_empty();
         prop_assert_eq!(
             search.end,
@@ -60,11 +60,11 @@ proptest! {
         glitches in prop::collection::btree_set(0_u64..2_000, 0..12),
     ) {
         let expected: BTreeSet<_> = serials.iter().map(|&serial| rom(0x28, serial)).collect();
-        let (wire, mut bus, _) = world(sensors(expected.iter().copied()));
+        let (wire, mut bus) = world(sensors(expected.iter().copied()));
         wire.borrow_mut().noise = Some(Box::new(move |number, echo| {
             Ok(if glitches.contains(&number) { echo ^ 1 } else { echo })
         }));
-        let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+        let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
         prop_assert!(found(&search).is_subset(&expected));
     }
 }
@@ -72,16 +72,16 @@ proptest! {
 #[test]
 fn without_a_family_every_device_is_found() {
     let roms = [rom(0x10, 7), rom(0x28, 1), rom(0x28, 2), rom(0x3B, 2)];
-    let (_, mut bus, _) = world(sensors(roms));
-    let search = now(search::<_, 60>(&mut bus, None, 3));
+    let (_, mut bus) = world(sensors(roms));
+    let search = now(search::<_, _, 60>(&mut bus, None, 3));
     assert_eq!(found(&search), BTreeSet::from(roms));
     assert_eq!(search.end, SearchEnd::Complete);
 }
 
 #[test]
 fn a_bus_with_none_of_the_family_is_searched_and_empty() {
-    let (_, mut bus, _) = world(sensors([rom(0x10, 7), rom(0x3B, 2)]));
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let (_, mut bus) = world(sensors([rom(0x10, 7), rom(0x3B, 2)]));
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!((search.end, search.found.len()), (SearchEnd::Complete, 0));
 }
 
@@ -89,29 +89,29 @@ fn a_bus_with_none_of_the_family_is_searched_and_empty() {
 fn a_family_that_vanishes_whole_is_told() {
     let mut all = ours([1, 2]);
     all.extend(sensors([rom(0x10, 7)]));
-    let (wire, mut bus, _) = world(all);
+    let (wire, mut bus) = world(all);
     wire.borrow_mut().event = Some(Box::new(|number, sensors| {
         sensors[0].plugged = number < 201;
         sensors[1].plugged = number < 201;
     }));
-    let search = now(self::search::<_, 60>(&mut bus, Some(0x28), 3));
+    let search = now(self::search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!((search.end, search.found.len()), (SearchEnd::Vanished, 1));
 }
 
 #[test]
 fn more_devices_than_there_is_room_for_are_told() {
-    let (_, mut bus, _) = world(ours(0..5));
-    let search = now(search::<_, 4>(&mut bus, Some(0x28), 3));
+    let (_, mut bus) = world(ours(0..5));
+    let search = now(search::<_, _, 4>(&mut bus, Some(0x28), 3));
     assert_eq!((search.end, search.found.len()), (SearchEnd::Full, 4));
-    let (_, mut bus, _) = world(ours(0..4));
-    let search = now(self::search::<_, 4>(&mut bus, Some(0x28), 3));
+    let (_, mut bus) = world(ours(0..4));
+    let search = now(self::search::<_, _, 4>(&mut bus, Some(0x28), 3));
     assert_eq!((search.end, search.found.len()), (SearchEnd::Complete, 4));
 }
 
 #[test]
 fn two_devices_of_one_rom_code_are_found_as_one() {
-    let (_, mut bus, _) = world(ours([1, 5, 5, 9]));
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let (_, mut bus) = world(ours([1, 5, 5, 9]));
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(
         found(&search),
         BTreeSet::from([1, 5, 9].map(|serial| rom(0x28, serial)))
@@ -123,8 +123,8 @@ fn two_devices_of_one_rom_code_are_found_as_one() {
 fn a_device_whose_rom_code_has_a_wrong_crc_hides_no_other() {
     let mut all = ours([1, 2, 3, 4, 5]);
     all[2].code[7] ^= 0x40;
-    let (_, mut bus, _) = world(all);
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let (_, mut bus) = world(all);
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(
         found(&search),
         BTreeSet::from([1, 2, 4, 5].map(|serial| rom(0x28, serial)))
@@ -138,8 +138,8 @@ fn a_bus_full_of_wrong_crcs_is_given_up() {
     for sensor in &mut all {
         sensor.code[7] ^= 0x40;
     }
-    let (_, mut bus, _) = world(all);
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let (_, mut bus) = world(all);
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(search.end, SearchEnd::Crc);
     assert_eq!((search.found.len(), search.rejected), (0, REJECTED_MAX));
 }
@@ -147,11 +147,11 @@ fn a_bus_full_of_wrong_crcs_is_given_up() {
 #[test]
 fn a_device_unplugged_before_its_pass_is_told_and_hides_no_other() {
     // By their bits: 0, 4, 2, 6, 1, ... The search is on its way to 6, whose fork 2 has shown.
-    let (wire, mut bus, _) = world(ours(0..8));
+    let (wire, mut bus) = world(ours(0..8));
     wire.borrow_mut().event = Some(Box::new(|number, sensors| {
         sensors[6].plugged = number < 3 * 201;
     }));
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(search.end, SearchEnd::Vanished);
     assert_eq!(
         found(&search),
@@ -161,13 +161,13 @@ fn a_device_unplugged_before_its_pass_is_told_and_hides_no_other() {
 
 #[test]
 fn all_unplugged_in_the_middle_end_the_search_with_what_was_found() {
-    let (wire, mut bus, _) = world(ours(0..8));
+    let (wire, mut bus) = world(ours(0..8));
     wire.borrow_mut().event = Some(Box::new(|number, sensors| {
         for sensor in sensors {
             sensor.plugged = number < 3 * 201 + 80;
         }
     }));
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(search.end, SearchEnd::Bus(BusError::Absent));
     assert_eq!(search.found.len(), 3);
 }
@@ -175,7 +175,7 @@ fn all_unplugged_in_the_middle_end_the_search_with_what_was_found() {
 #[test]
 fn a_branch_that_is_empty_when_it_is_followed_is_told() {
     // A device that answers as if there were a fork at bit 20, and nobody behind it.
-    let (wire, mut bus, _) = world(ours([1]));
+    let (wire, mut bus) = world(ours([1]));
     wire.borrow_mut().noise = Some(Box::new(|number, echo| {
         let slot = number % 201;
         Ok(if (number < 201) && (slot == 9 + 60 || slot == 9 + 61) {
@@ -184,7 +184,7 @@ fn a_branch_that_is_empty_when_it_is_followed_is_told() {
             echo
         })
     }));
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(search.end, SearchEnd::Vanished);
     assert_eq!(&search.found[..], [rom(0x28, 1)]);
 }
@@ -194,11 +194,11 @@ fn a_glitch_hides_a_device_from_one_search_at_most() {
     let both = BTreeSet::from([1, 2].map(|serial| rom(0x28, serial)));
     let mut hidden = 0;
     for glitch in 0..2 * 201 {
-        let (wire, mut bus, _) = world(ours([1, 2]));
+        let (wire, mut bus) = world(ours([1, 2]));
         wire.borrow_mut().noise = Some(Box::new(move |number, echo| {
             Ok(if number == glitch { echo ^ 1 } else { echo })
         }));
-        let search = now(self::search::<_, 60>(&mut bus, Some(0x28), 3));
+        let search = now(self::search::<_, _, 60>(&mut bus, Some(0x28), 3));
         assert!(
             found(&search).is_subset(&both),
             "glitch {glitch}: {search:?}"
@@ -211,7 +211,7 @@ fn a_glitch_hides_a_device_from_one_search_at_most() {
                 SearchEnd::Complete | SearchEnd::Vanished
             ));
         }
-        let search = now(self::search::<_, 60>(&mut bus, Some(0x28), 3));
+        let search = now(self::search::<_, _, 60>(&mut bus, Some(0x28), 3));
         assert_eq!(found(&search), both, "glitch {glitch}: {search:?}");
         assert_eq!(search.end, SearchEnd::Complete);
     }
@@ -223,27 +223,27 @@ fn a_glitch_hides_a_device_from_one_search_at_most() {
 fn a_branch_that_does_not_come_back_as_taken_is_garbled() {
     // Of the first step, of one in the middle, and of the last.
     for branch in [9 + 2, 9 + 3 * 40 + 2, 200] {
-        let (wire, mut bus, _) = world(ours([1]));
+        let (wire, mut bus) = world(ours([1]));
         wire.borrow_mut().noise = Some(Box::new(move |number, echo| {
             Ok(if number == branch { echo ^ 0x80 } else { echo })
         }));
-        let search = now(self::search::<_, 60>(&mut bus, Some(0x28), 1));
+        let search = now(self::search::<_, _, 60>(&mut bus, Some(0x28), 1));
         assert_eq!(search.end, SearchEnd::Bus(BusError::Garbled), "{branch}");
     }
 }
 
 #[test]
 fn a_bus_held_low_ends_the_search_at_its_first_pulse() {
-    let (wire, mut bus, _) = world(ours([1]));
+    let (wire, mut bus) = world(ours([1]));
     wire.borrow_mut().noise = Some(Box::new(|_, _| Err(LineError::Silent)));
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(search.end, SearchEnd::Bus(BusError::StuckLow));
     assert_eq!(wire.borrow().exchanges, 1);
 }
 
 #[test]
 fn a_bus_that_reads_as_zeros_has_no_device() {
-    let (wire, mut bus, _) = world(ours([1]));
+    let (wire, mut bus) = world(ours([1]));
     wire.borrow_mut().noise = Some(Box::new(|number, echo| {
         // All that is read, and nothing that is written, is low.
         let slot = number % 201;
@@ -253,15 +253,15 @@ fn a_bus_that_reads_as_zeros_has_no_device() {
             echo
         })
     }));
-    let search = now(search::<_, 60>(&mut bus, None, 3));
+    let search = now(search::<_, _, 60>(&mut bus, None, 3));
     assert_eq!(search.end, SearchEnd::Crc);
     assert_eq!(search.found.len(), 0);
 }
 
 #[test]
 fn a_search_of_60_devices_takes_1_1_s_on_the_wire() {
-    let (wire, mut bus, _) = world(ours((0..60).map(|n| n * 0x1234_5678)));
-    let search = now(search::<_, 60>(&mut bus, Some(0x28), 3));
+    let (wire, mut bus) = world(ours((0..60).map(|n| n * 0x1234_5678)));
+    let search = now(search::<_, _, 60>(&mut bus, Some(0x28), 3));
     assert_eq!(search.found.len(), 60);
     let ms = wire.borrow().now_ns / 1_000_000;
     assert_eq!(ms, 1_104);

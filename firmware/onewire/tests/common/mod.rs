@@ -284,13 +284,13 @@ pub(crate) struct Wire {
 /// The world, as the test, the UART and the delay share it.
 pub(crate) type Shared = Rc<RefCell<Wire>>;
 
-/// A world with these sensors, its bus, and its delay.
-pub(crate) fn world(sensors: Vec<Sensor>) -> (Shared, Bus<Uart>, Pause) {
+/// A world with these sensors, and its bus.
+pub(crate) fn world(sensors: Vec<Sensor>) -> (Shared, Bus<Uart, Pause>) {
     let wire = Rc::new(RefCell::new(Wire {
         sensors,
         ..Wire::default()
     }));
-    (wire.clone(), Bus::new(Uart(wire.clone())), Pause(wire))
+    (wire.clone(), Bus::new(Uart(wire.clone()), Pause(wire)))
 }
 
 impl Wire {
@@ -353,6 +353,16 @@ impl Line for Uart {
             };
         }
         Ok(())
+    }
+}
+
+/// A clock without a world: what was waited for adds up, ns.
+#[derive(Debug, Default)]
+pub(crate) struct Waited(pub(crate) u64);
+
+impl DelayNs for Waited {
+    async fn delay_ns(&mut self, ns: u32) {
+        self.0 += u64::from(ns);
     }
 }
 
