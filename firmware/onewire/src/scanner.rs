@@ -145,9 +145,9 @@ impl<const N: usize> Scanner<N> {
 
     /// One scan: after it, every point's outcome is of this scan.
     ///
-    /// Ends whatever the bus does: after at most `attempts` searches, one conversion and at most
-    /// `attempts` readings of each sensor, and these two once more for those that need a second look. If
-    /// it is dropped halfway, some outcomes are of the scan before; nothing else is lost.
+    /// Ends whatever the bus does: after at most `attempts` searches, one conversion (for which it waits
+    /// twice the time at most) and at most `attempts` readings of each sensor, and these two once more for
+    /// those that need a second look. If it is dropped halfway, some outcomes are of the scan before; nothing else is lost.
     pub async fn scan<L: Line, D: DelayNs>(&mut self, bus: &mut Bus<L, D>) -> ScanReport {
         count(&mut self.statistics.scans);
         let mut report = ScanReport {
@@ -169,7 +169,7 @@ impl<const N: usize> Scanner<N> {
             return report;
         }
         let waited_for = self.slowest();
-        bus.wait_us(waited_for.conversion_us()).await;
+        wait_for_conversion(bus, waited_for).await;
         self.look(bus, waited_for).await;
         self.look_again(bus).await;
         self.swap_neighbours();
@@ -339,6 +339,16 @@ impl<const N: usize> Scanner<N> {
                 core::mem::swap(&mut even.outcome, &mut odd.outcome);
             }
         }
+    }
+}
+
+/// Waits for the end of a conversion that all sensors began; once more as long if somebody answers that
+/// it is not over: a sensor slower than the data sheet allows, which would tell an old temperature.
+async fn wait_for_conversion<L: Line, D: DelayNs>(bus: &mut Bus<L, D>, resolution: Resolution) {
+    bus.wait_us(resolution.conversion_us()).await;
+    let mut done = [0];
+    if bus.read(&mut done).await.is_ok() && done != [0xFF] {
+        bus.wait_us(resolution.conversion_us()).await;
     }
 }
 

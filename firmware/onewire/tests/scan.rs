@@ -107,11 +107,11 @@ fn a_scan_of_60_takes_1_6_s_on_the_wire() {
     plant.scan();
     let (began, characters) = (plant.now_us(), plant.wire.borrow().characters);
     plant.scan();
-    assert_eq!((plant.now_us() - began) / 1_000, 1_606);
-    // 152 slots each and 16 for the conversion, and 61 reset pulses.
+    assert_eq!((plant.now_us() - began) / 1_000, 1_607);
+    // 152 slots each and 24 for the conversion, and 61 reset pulses.
     assert_eq!(
         plant.wire.borrow().characters - characters,
-        60 * 152 + 16 + 61
+        60 * 152 + 24 + 61
     );
 }
 
@@ -130,7 +130,7 @@ fn a_scan_of_60_at_9_bits_takes_1_0_s_on_the_wire() {
     plant.scan();
     let began = plant.now_us();
     plant.scan();
-    assert_eq!((plant.now_us() - began) / 1_000, 950);
+    assert_eq!((plant.now_us() - began) / 1_000, 951);
     plant.check(usize::MAX, Outcome::Absent);
 }
 
@@ -279,8 +279,8 @@ fn a_sensor_that_came_during_the_conversion_is_measured_in_the_same_scan() {
     plant.scan();
     plant.sensor(1, |sensor| sensor.plugged = false);
     plant.scan();
-    // Back between the conversion (17 characters) and the first reading.
-    let back = plant.wire.borrow().characters + 17;
+    // Back between the conversion (25 characters) and the first reading.
+    let back = plant.wire.borrow().characters + 25;
     plant.wire.borrow_mut().event = Some(Box::new(move |number, sensors| {
         if number == back {
             sensors[1].power_on();
@@ -366,7 +366,7 @@ fn a_bus_that_is_shorted_while_one_is_read_stops_nobody_else() {
     plant.scan();
     // Reset, conversion, and the first sensor's reset and Match ROM; then as long as three attempts of
     // the second, whose reset pulses are swallowed.
-    let from = plant.wire.borrow().characters + 17 + 153;
+    let from = plant.wire.borrow().characters + 25 + 153;
     plant.wire.borrow_mut().noise = Some(Box::new(move |number, echo| {
         match (from..from + 3).contains(&number) {
             true => Err(LineError::Framing),
@@ -390,6 +390,16 @@ fn a_glitch_in_the_conversion_is_tried_again() {
         plant.check_scan(1, expected);
     }
     assert_eq!(plant.scanner.statistics().failed_conversions, 0);
+}
+
+#[test]
+fn a_conversion_that_takes_longer_than_it_may_gives_no_old_temperature() {
+    let mut plant = Plant::of(3);
+    plant.sensor(1, |sensor| sensor.conversion_percent = 150);
+    for sixteenths in [0x157, 0x0A3] {
+        plant.sensor(1, |sensor| sensor.sixteenths = sixteenths);
+        plant.check_scan(1, degrees(sixteenths));
+    }
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub(crate) struct Sensor {
     pub(crate) sixteenths: i16,
     pub(crate) plugged: bool,
     pub(crate) count: Count,
+    /// How long its conversions take, of what the data sheet allows.
+    pub(crate) conversion_percent: u64,
     /// A supply that does not last a conversion.
     pub(crate) weak: bool,
     /// This bit of the scratchpad is sent wrong, so many times.
@@ -111,6 +113,7 @@ impl Sensor {
             sixteenths,
             plugged: true,
             count: Count::Kept,
+            conversion_percent: 100,
             weak: false,
             flip: None,
             shorts_at: None,
@@ -220,7 +223,8 @@ impl Sensor {
             State::Function { bits, value } => match pushed(value, bits) {
                 0x44 => {
                     let us = 750_000 >> self.undefined_bits();
-                    self.conversion = Some((now_ns + us * 1_000, self.sixteenths));
+                    let end_ns = now_ns + us * self.conversion_percent * 10;
+                    self.conversion = Some((end_ns, self.sixteenths));
                     State::Converting
                 }
                 0xBE => State::Reading { bit: 0 },
