@@ -9,8 +9,9 @@
 //!   loss of power, [`watchdog`];
 //! - seen from outside: [`rtt`] the channels, [`log`], [`telemetry`], [`allocation_trace`],
 //!   [`heap`], [`stack`], [`call_path`], [`exception`];
-//! - told from outside: [`control_channel`], [`provisioning`], `faults` (with `test-hooks`);
-//! - at work: [`network`], [`clock`], [`mqtt`], [`status`].
+//! - told from outside: [`control_channel`], [`provisioning`], [`certificates`], `faults` (with `test-hooks`);
+//! - at work: [`desk`] what the tasks share, [`control_loop`], [`board`] pins and coils,
+//!   [`sensors`], [`network`], [`clock`], [`mqtt`], [`status`].
 #![no_std]
 
 extern crate alloc;
@@ -19,10 +20,14 @@ extern crate alloc;
 use esp_rtos as _;
 
 pub mod allocation_trace;
+pub mod board;
 pub mod boot_memory;
 pub mod call_path;
+pub mod certificates;
 pub mod clock;
 pub mod control_channel;
+pub mod control_loop;
+pub mod desk;
 pub mod exception;
 #[cfg(feature = "test-hooks")]
 pub mod faults;
@@ -33,6 +38,7 @@ pub mod network;
 pub mod provisioning;
 pub mod reset_reason;
 pub mod rtt;
+pub mod sensors;
 pub mod stack;
 pub mod status;
 pub mod storage;

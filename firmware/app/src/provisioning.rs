@@ -1,9 +1,19 @@
 //! The configuration from the bench: checked, kept, handed to whoever works with it.
 
+use core::cell::RefCell;
+
+use critical_section::Mutex;
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
-use firmware_control::Topics;
-use firmware_wire::{NetworkDriver, Provision, Refusal, TopicLevel};
+use firmware_control::Clock as _;
+use firmware_wire::{NetworkDriver, Provision, Refusal, Security, TopicLevel};
 use portable_atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::{
+    clock::DeviceClock,
+    desk::Desk,
+    sensors,
+    storage::{self, Configuration, StorageError},
+};
 
 /// The newest configuration, until the task that works with it has taken it.
 pub static PROVISIONED: Signal<CriticalSectionRawMutex, Provision> = Signal::new();
@@ -23,6 +33,77 @@ pub fn set_running(network: &NetworkDriver) {
     RUNNING.store(kind(network), Relaxed);
 }
 
+/// What was provisioned, once something was: what [`keep_configuration`] keeps beside the rest.
+static CURRENT: Mutex<RefCell<Option<Provision>>> = Mutex::new(RefCell::new(None));
+
+/// Notes that the device works with `provision`.
+pub fn set_current(provision: &Provision) {
+    let provision = Some(provision.clone());
+    critical_section::with(|cs| CURRENT.replace(cs, provision));
+}
+
+/// Keeps a provisioning that was checked, and works with it once it is kept. What was changed over
+/// HTTP or by commands before is gone with it.
+///
+/// # Errors
+/// Why it was not kept; the device goes on with the one before.
+pub async fn provision(provision: Provision) -> Result<(), StorageError> {
+    let configuration = Configuration {
+        provision,
+        kept: heapless::Vec::new(),
+    };
+    storage::with(|storage| storage.set_configuration(&configuration)).await?;
+    set_current(&configuration.provision);
+    PROVISIONED.signal(configuration.provision);
+    sensors::start_over();
+    Ok(())
+}
+
+/// Keeps what the controller made of the configuration.
+///
+/// # Errors
+/// Why it was not kept.
+pub async fn keep_configuration(kept: &[u8]) -> Result<(), StorageError> {
+    let current = critical_section::with(|cs| CURRENT.borrow_ref(cs).clone());
+    // Without a provisioning there is no controller at work.
+    let provision = current.ok_or(StorageError::NoPartition)?;
+    let kept = heapless::Vec::from_slice(kept).map_err(|_| StorageError::TooLong)?;
+    let configuration = Configuration { provision, kept };
+    storage::with(|storage| storage.set_configuration(&configuration)).await
+}
+
+/// Has the controller work with `provision`.
+pub fn configure(desk: &Desk, provision: &Provision) {
+    let configuration = configuration_of(provision);
+    desk.with(|c| c.configure(DeviceClock.now(), configuration));
+}
+
+/// The controller's configuration as it is provisioned.
+#[must_use]
+pub fn configuration_of(provision: &Provision) -> firmware_control::Configuration {
+    let broker = &provision.broker;
+    let credentials = broker.credentials.clone();
+    let (username, password) = credentials
+        .map(|c| (c.username, c.password))
+        .unwrap_or_default();
+    firmware_control::Configuration {
+        mqtt_enabled: true,
+        broker: broker.host.clone(),
+        port: broker.port,
+        username,
+        password,
+        device_name: provision.device_id.clone(),
+        telemetry_interval_s: provision.telemetry_interval_s,
+        use_tls: broker.security != Security::Plain,
+        retain_telemetry: provision.retain_telemetry,
+        topic_levels: provision.topic_levels.clone().map(|level| match level {
+            TopicLevel::Skip => firmware_control::TopicLevel::default(),
+            TopicLevel::Custom(value) => firmware_control::TopicLevel { used: true, value },
+        }),
+        alarm_relay: None,
+    }
+}
+
 /// Whether the device can work with `provision`.
 ///
 /// # Errors
@@ -33,7 +114,7 @@ pub fn check(provision: &Provision) -> Result<(), Refusal> {
     let in_range = (1..=3_600).contains(&provision.telemetry_interval_s)
         && !broker.host.is_empty()
         && broker.port != 0
-        && topics(provision).is_some();
+        && configuration_of(provision).topics().is_some();
     if !in_range {
         return Err(Refusal::OutOfRange);
     }
@@ -41,16 +122,4 @@ pub fn check(provision: &Provision) -> Result<(), Refusal> {
         running if running == 0 || running == kind(&provision.network) => Ok(()),
         _ => Err(Refusal::Network),
     }
-}
-
-/// The device's topics; none when a level can't be part of one.
-pub fn topics(provision: &Provision) -> Option<Topics> {
-    let levels = provision
-        .topic_levels
-        .iter()
-        .filter_map(|level| match level {
-            TopicLevel::Skip => None,
-            TopicLevel::Custom(value) => Some(value.as_str()),
-        });
-    Topics::new(levels, &provision.device_id).ok()
 }

@@ -1,5 +1,8 @@
 //! Counters that several tasks add to, and the samples made of them.
 
+use core::cell::Cell;
+
+use critical_section::Mutex;
 use firmware_control::DeviceStatus;
 use firmware_wire::{BufferSample, NetworkSample};
 use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -126,4 +129,19 @@ pub fn device_status() -> DeviceStatus {
         http_requests: network.http_requests,
         boot_count: boot_count(),
     }
+}
+
+/// Why the latest MQTT session ended or could not be opened; empty when one is open, or none was tried.
+static LAST_ERROR: Mutex<Cell<&'static str>> = Mutex::new(Cell::new(""));
+
+/// Notes why there is no MQTT session.
+pub fn set_last_error(reason: &'static str) {
+    critical_section::with(|cs| LAST_ERROR.borrow(cs).set(reason));
+}
+
+/// Why there is no MQTT session, if that is known.
+#[must_use]
+pub fn last_error() -> Option<&'static str> {
+    let reason = critical_section::with(|cs| LAST_ERROR.borrow(cs).get());
+    (!reason.is_empty()).then_some(reason)
 }

@@ -5,11 +5,14 @@
 use core::cell::RefCell;
 
 use critical_section::Mutex;
-use embassy_time::{Duration, Timer};
+use embassy_futures::select::{Either, select};
+use embassy_time::{Duration, Instant, Timer};
 use esp_hal::{
     peripherals::TIMG1,
     timer::timg::{MwdtStage, MwdtStageAction, TimerGroup, Wdt},
 };
+
+use portable_atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::stack;
 
@@ -46,16 +49,61 @@ pub fn feed() {
     });
 }
 
-/// Feeds it for as long as tasks run.
-#[embassy_executor::task]
-pub async fn task() -> ! {
-    loop {
-        #[cfg(feature = "test-hooks")]
-        if crate::faults::watchdog_starves() {
-            core::future::pending::<()>().await;
-        }
+/// Tasks without which the device is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The sampling of the sensors.
+    Sensors,
+}
+
+/// When each task was last seen, milliseconds of uptime.
+static SEEN_MS: [AtomicU32; 1] = [const { AtomicU32::new(0) }; 1];
+
+/// For how long a task may be unseen: a scan of 60 sensors on a bad bus, with all its second looks,
+/// takes some ten seconds.
+const UNSEEN_MAX: Duration = Duration::from_secs(40);
+
+fn now_ms() -> u32 {
+    // Wraps after 49 days, and so do the differences.
+    Instant::now().as_millis() as u32
+}
+
+/// Notes that `task` is at work.
+pub fn check_in(task: Task) {
+    SEEN_MS[task as usize].store(now_ms(), Relaxed);
+}
+
+/// Feeds it, for the control loop: but not when a task has not been seen for too long. So it bites
+/// when the loop is blocked, when the sampling has stopped, and when no task runs at all.
+pub fn feed_if_all_is_well() {
+    #[cfg(feature = "test-hooks")]
+    if crate::faults::watchdog_starves() {
+        return;
+    }
+    let unseen = |seen: &AtomicU32| now_ms().wrapping_sub(seen.load(Relaxed));
+    if SEEN_MS
+        .iter()
+        .all(|seen| u64::from(unseen(seen)) < UNSEEN_MAX.as_millis())
+    {
         feed();
-        stack::arm_guard();
-        Timer::after(INTERVAL).await;
+    }
+}
+
+/// Feeds it while the device waits to be provisioned: there is no control loop yet.
+pub async fn feed_while<F: Future>(work: F) -> F::Output {
+    let feeding = async {
+        loop {
+            #[cfg(feature = "test-hooks")]
+            if crate::faults::watchdog_starves() {
+                core::future::pending::<()>().await;
+            }
+            feed();
+            stack::arm_guard();
+            Timer::after(INTERVAL).await;
+        }
+    };
+    match select(work, feeding).await {
+        Either::First(output) => output,
+        Either::Second(never) => never,
     }
 }

@@ -1,43 +1,52 @@
-//! From provisioning to an open MQTT session, again and again.
+//! From a configuration to an open MQTT session, again and again.
 //!
 //! ```text
-//!   wait for the network ─▶ wait for the time ─▶ session ──lost, refused, unreachable──▶ back off ─┐
-//!                                                   ▲                                             │
-//!                                                   └─────────────────────────────────────────────┘
+//!   wait for the network ─▶ wait for the time ─▶ connection ──lost, refused, unreachable──▶ back off ─┐
+//!                                                   ▲                                                │
+//!                                                   └────────────────────────────────────────────────┘
 //! ```
-//! A new configuration ends whatever goes on and starts over with it.
+//! A configuration that asks for another session ends whatever goes on and starts over with it.
+//!
+//! The MQTT session is a persistent one: it outlasts its connections, so that requests sent to the
+//! device while it is away wait for it, and what it has to say meanwhile waits in its outbox. It does
+//! not outlast the boot and the configuration it began with; each begins with a short connection by
+//! which the broker forgets what it kept. So a request that brings the device down is not delivered
+//! again and again, and no relay switches because of a request from before the power was cut.
 
 mod message;
 mod session;
+mod topic;
 mod transport;
 
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either, select};
 use embassy_net::Stack;
 use embassy_time::{Duration, Timer, with_timeout};
-use firmware_control::{Clock as _, Configuration, Controller, Identity, TopicLevel, Topics};
-use firmware_mqtt::Outbox;
-use firmware_wire::{Connection, DeviceBody, Provision, ResetReason, Security};
-
-use crate::{
-    FIRMWARE_VERSION,
-    clock::{self, DeviceClock},
-    provisioning::{self, PROVISIONED},
-    telemetry,
-};
-use message::MessageBuffer;
-use session::{Session, Topic};
+use esp_hal::rng::Rng;
+use firmware_control::{Configuration, Topics};
+use firmware_mqtt::{BackOff, BackOffLimits};
+use firmware_wire::{Connection, DeviceBody, Provision, ResetReason};
 use static_cell::ConstStaticCell;
 
-/// The first wait after a session that could not be opened, and the longest; it doubles in between.
-const BACK_OFF_MIN: Duration = Duration::from_millis(500);
-const BACK_OFF_MAX: Duration = Duration::from_secs(30);
+use crate::{
+    clock,
+    desk::Desk,
+    provisioning::{self, PROVISIONED},
+    status, telemetry,
+};
+use message::MessageBuffer;
+use session::{Purpose, Session};
+pub(crate) use topic::Topic;
+
+/// The wait before the next connection.
+const BACK_OFF: BackOffLimits = BackOffLimits {
+    min_ms: 500,
+    max_ms: 30_000,
+    steady_ms: 5_000,
+};
 /// How long the broker may take to accept a connection, to answer, to take what is sent.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long the first session waits for the time of day, so that its messages carry it.
 const TIME_WAIT_MAX: Duration = Duration::from_secs(3);
-/// Messages kept until they are acknowledged, and bytes of them.
-const OUTBOX_MESSAGES_MAX: usize = 16;
-const OUTBOX_BYTES_MAX: usize = 16 * 1024;
 
 /// What the `state/boot` message tells.
 #[derive(Clone, Copy, Debug)]
@@ -57,35 +66,41 @@ pub(crate) enum End {
     Refused(u8),
     /// The session was open.
     Lost(&'static str),
+    /// The broker has forgotten the session, as it was asked to.
+    Forgotten,
 }
 
-/// The controller, connected to its broker for as long as there is one.
+/// The device, connected to its broker for as long as there is one.
 #[embassy_executor::task]
-pub async fn task(stack: Stack<'static>, mut provision: Provision, boot: Boot) -> ! {
+pub async fn task(
+    stack: Stack<'static>,
+    mut provision: Provision,
+    desk: &'static Desk,
+    boot: Boot,
+) -> ! {
     // Static, as it would pass over the stack on its way into this task otherwise.
     static MESSAGE: ConstStaticCell<MessageBuffer> = ConstStaticCell::new(MessageBuffer::new());
     let message = MESSAGE.take();
-    let mut outbox = Outbox::new(OUTBOX_MESSAGES_MAX, OUTBOX_BYTES_MAX);
-    let identity = Identity::new(FIRMWARE_VERSION, boot.count);
-    let mut controller = Controller::new(
-        identity,
-        configuration(&provision, &Configuration::default()),
-    );
     let mut boot = Some(boot);
     loop {
+        desk.reconnect.reset();
+        let configuration = desk.look(|c| c.configuration().clone());
         let work = async {
-            // Checked when it was taken and when it was read from flash: `provisioning::check`.
-            let topics = provisioning::topics(&provision).expect("checked topics");
-            let session = Parts {
-                stack,
-                provision: &provision,
-                topics: &topics,
-                controller: &mut controller,
-                outbox: &mut outbox,
-                boot: &mut boot,
-                message,
-            };
-            stay_connected(session).await
+            match configuration.topics() {
+                Some(topics) if configuration.mqtt_enabled => {
+                    stay_connected(Parts {
+                        stack,
+                        provision: &provision,
+                        configuration: &configuration,
+                        topics: &topics,
+                        desk,
+                        message,
+                        boot: &mut boot,
+                    })
+                    .await
+                }
+                _ => core::future::pending().await,
+            }
         };
         let time = async {
             if provision.time_server.is_empty() {
@@ -95,53 +110,31 @@ pub async fn task(stack: Stack<'static>, mut provision: Provision, boot: Boot) -
                 clock::synchronise(stack, &provision.time_server).await
             }
         };
-        match select3(work, time, PROVISIONED.wait()).await {
-            Either3::First(never) | Either3::Second(never) => never,
-            Either3::Third(new) => {
+        let news = select(PROVISIONED.wait(), desk.reconnect.wait());
+        match select(select(work, time), news).await {
+            Either::First(Either::First(never) | Either::Second(never)) => never,
+            Either::Second(news) => {
                 defmt::info!("new configuration: connecting anew");
-                provision = new;
-                let configuration = configuration(&provision, controller.configuration());
-                controller.configure(DeviceClock.now(), configuration);
+                status::set_last_error("");
+                if let Either::First(new) = news {
+                    provision = new;
+                    provisioning::configure(desk, &provision);
+                }
             }
         }
     }
 }
 
-/// What `old` becomes by a provisioning.
-fn configuration(provision: &Provision, old: &Configuration) -> Configuration {
-    let broker = &provision.broker;
-    let credentials = broker.credentials.clone();
-    let (username, password) = credentials
-        .map(|c| (c.username, c.password))
-        .unwrap_or_default();
-    Configuration {
-        mqtt_enabled: true,
-        broker: broker.host.clone(),
-        port: broker.port,
-        username,
-        password,
-        device_name: provision.device_id.clone(),
-        telemetry_interval_s: provision.telemetry_interval_s,
-        use_tls: broker.security != Security::Plain,
-        retain_telemetry: provision.retain_telemetry,
-        topic_levels: provision.topic_levels.clone().map(|level| match level {
-            firmware_wire::TopicLevel::Skip => TopicLevel::default(),
-            firmware_wire::TopicLevel::Custom(value) => TopicLevel { used: true, value },
-        }),
-        alarm_relay: old.alarm_relay,
-    }
-}
-
-/// What all sessions of one configuration work with.
+/// What all connections of one configuration work with.
 pub(crate) struct Parts<'s> {
     stack: Stack<'static>,
     provision: &'s Provision,
+    configuration: &'s Configuration,
     topics: &'s Topics,
-    controller: &'s mut Controller,
-    outbox: &'s mut Outbox<Topic>,
+    desk: &'static Desk,
+    message: &'s mut MessageBuffer,
     /// Until it was announced.
     boot: &'s mut Option<Boot>,
-    message: &'s mut MessageBuffer,
 }
 
 async fn stay_connected(mut parts: Parts<'_>) -> ! {
@@ -155,29 +148,44 @@ async fn stay_connected(mut parts: Parts<'_>) -> ! {
         // Without the time the device works all the same.
         let _ = with_timeout(TIME_WAIT_MAX, clock::wait_known()).await;
     }
-    let mut back_off = BACK_OFF_MIN;
+    let mut back_off = BackOff::new(BACK_OFF);
+    let mut forgotten = false;
     loop {
         stack.wait_config_up().await;
-        let end = Session::new(&mut parts).run().await;
-        match end {
-            End::Unreachable(reason) => defmt::warn!("broker not reached: {=str}", reason),
-            End::Refused(code) => defmt::warn!("broker refused: code {=u8}", code),
+        let purpose = if forgotten {
+            Purpose::Serve
+        } else {
+            Purpose::Forget
+        };
+        let (end, open_ms) = Session::new(&mut parts, purpose).run().await;
+        let news = match end {
+            End::Unreachable(reason) => {
+                defmt::warn!("broker not reached: {=str}", reason);
+                status::set_last_error(reason);
+                Connection::Unreachable {
+                    reason: text(reason),
+                }
+            }
+            End::Refused(code) => {
+                defmt::warn!("broker refused: code {=u8}", code);
+                status::set_last_error("the broker refused the connection");
+                Connection::Refused { code }
+            }
             End::Lost(reason) => {
                 defmt::warn!("session lost: {=str}", reason);
-                back_off = BACK_OFF_MIN;
+                status::set_last_error(reason);
+                Connection::Lost {
+                    reason: text(reason),
+                }
             }
-        }
-        telemetry::send(DeviceBody::Connection(match end {
-            End::Unreachable(reason) => Connection::Unreachable {
-                reason: text(reason),
-            },
-            End::Refused(code) => Connection::Refused { code },
-            End::Lost(reason) => Connection::Lost {
-                reason: text(reason),
-            },
-        }));
-        Timer::after(back_off).await;
-        back_off = (back_off * 2).min(BACK_OFF_MAX);
+            End::Forgotten => {
+                forgotten = true;
+                continue;
+            }
+        };
+        telemetry::send(DeviceBody::Connection(news));
+        let wait_ms = back_off.wait_ms(open_ms, Rng::new().random());
+        Timer::after(Duration::from_millis(wait_ms.into())).await;
     }
 }
 

@@ -2,12 +2,10 @@
 //!
 //! An enum and not a type parameter, so that the session's code is in the image once.
 
-use embassy_net::{Stack, tcp::TcpSocket};
-use embassy_time::with_timeout;
-use firmware_wire::Broker;
-
-use super::{ANSWER_MAX, End};
+use super::{ANSWER_MAX, End, Parts};
 use crate::network;
+use embassy_net::tcp::TcpSocket;
+use embassy_time::with_timeout;
 
 /// TCP buffers: a good part of a telemetry message out, a command or two in.
 const TCP_RX_BYTES: usize = 2_048;
@@ -39,16 +37,13 @@ pub(super) enum Transport<'b> {
 }
 
 impl<'b> Transport<'b> {
-    /// Opens a stream to `broker`.
+    /// Opens a stream to the broker of the configuration.
     ///
     /// # Errors
     /// [`End::Unreachable`], with what went wrong in words.
-    pub(super) async fn connect(
-        stack: Stack<'static>,
-        buffers: &'b mut Buffers,
-        broker: &Broker,
-    ) -> Result<Self, End> {
-        let address = network::resolve(stack, &broker.host)
+    pub(super) async fn connect(parts: &Parts<'_>, buffers: &'b mut Buffers) -> Result<Self, End> {
+        let (stack, broker) = (parts.stack, parts.configuration);
+        let address = network::resolve(stack, &broker.broker)
             .await
             .map_err(End::Unreachable)?;
         let mut socket = TcpSocket::new(stack, &mut buffers.rx, &mut buffers.tx);

@@ -6,7 +6,7 @@
 use embassy_time::{Duration, Timer, with_timeout};
 use esp_hal::{
     Async,
-    gpio::{DriveMode, Flex, OutputConfig, Pull, InputConfig},
+    gpio::{DriveMode, Flex, InputConfig, OutputConfig, Pull},
     peripherals::UART1,
     uart::{Config, ConfigError, RxConfig, RxError, Uart},
 };
@@ -106,9 +106,9 @@ impl Line for OneWireLine {
                 self.forget();
                 Err(match error {
                     RxError::FifoOverflowed => LineError::Overrun,
-                    RxError::FrameFormatViolated | RxError::GlitchOccurred | RxError::ParityMismatch => {
-                        LineError::Framing
-                    }
+                    RxError::FrameFormatViolated
+                    | RxError::GlitchOccurred
+                    | RxError::ParityMismatch => LineError::Framing,
                     _ => LineError::Driver,
                 })
             }
