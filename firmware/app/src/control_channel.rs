@@ -11,11 +11,8 @@ use firmware_wire::{
 use rtt_target::DownChannel;
 
 use crate::{
-    allocation_trace, clock, log,
-    provisioning::{self, PROVISIONED},
-    stack,
-    storage::Storage,
-    telemetry,
+    allocation_trace, certificates::Assembly, clock, log, provisioning, stack,
+    storage::Configuration, telemetry,
 };
 
 /// Between two polls while frames come, and for [`ATTENTIVE`] after boot.
@@ -29,7 +26,8 @@ const DRAIN_MAX: Duration = Duration::from_millis(100);
 
 /// Serves the channel.
 #[embassy_executor::task]
-pub async fn task(mut channel: DownChannel, mut storage: Option<Storage>) -> ! {
+pub async fn task(mut channel: DownChannel) -> ! {
+    let mut certificates = Assembly::default();
     let mut decoder = FrameDecoder::<CONTROL_FRAME_BYTES_MAX>::new();
     let mut last_byte = Instant::now();
     loop {
@@ -38,7 +36,7 @@ pub async fn task(mut channel: DownChannel, mut storage: Option<Storage>) -> ! {
         let count = channel.read(&mut bytes);
         for byte in &bytes[..count] {
             match decoder.push::<ControlFrame>(*byte) {
-                Some(Ok(frame)) => handle(frame, storage.as_mut()).await,
+                Some(Ok(frame)) => handle(frame, &mut certificates).await,
                 Some(Err(error)) => {
                     defmt::warn!("control frame lost: {}", defmt::Debug2Format(&error));
                     // Its number is lost with it.
@@ -64,11 +62,11 @@ fn answer(sequence: u32, result: Result<(), Refusal>) {
     telemetry::send(DeviceBody::Answer { sequence, outcome });
 }
 
-async fn handle(frame: ControlFrame, storage: Option<&mut Storage>) {
+async fn handle(frame: ControlFrame, certificates: &mut Assembly) {
     let ControlFrame { sequence, body } = frame;
     let result = match body {
         ControlBody::Ping => Ok(()),
-        ControlBody::Provision(provision) => provision_with(provision, storage).await,
+        ControlBody::Provision(provision) => provision_with(provision).await,
         ControlBody::SetTime { unix_ms } => {
             clock::set_unix_us(unix_ms.saturating_mul(1_000));
             Ok(())
@@ -90,12 +88,12 @@ async fn handle(frame: ControlFrame, storage: Option<&mut Storage>) {
             drain().await;
             esp_hal::system::software_reset()
         }
-        // No image keeps certificates or has sensors of its own yet.
-        ControlBody::Certificate(_) => Err(Refusal::Storage),
+        ControlBody::Certificate(piece) => certificates.take(&piece).await,
+        // No image has sensors of its own yet.
         ControlBody::SimulateSensors { .. } | ControlBody::SetSimulatedSensor { .. } => {
             Err(Refusal::NoTestHooks)
         }
-        ControlBody::Inject(Fault::Mutant { number }) => keep_mutant(number, storage).await,
+        ControlBody::Inject(Fault::Mutant { number }) => keep_mutant(number).await,
         #[cfg(feature = "test-hooks")]
         ControlBody::Inject(fault) => {
             defmt::warn!("fault: {}", defmt::Debug2Format(&fault));
@@ -115,10 +113,8 @@ async fn handle(frame: ControlFrame, storage: Option<&mut Storage>) {
 
 /// Announces the deliberate bug that the next boot is to have, and keeps it in flash.
 #[cfg(feature = "mutants")]
-async fn keep_mutant(number: u16, storage: Option<&mut Storage>) -> Result<(), Refusal> {
-    let storage = storage.ok_or(Refusal::Storage)?;
-    storage
-        .set_mutant(number)
+async fn keep_mutant(number: u16) -> Result<(), Refusal> {
+    crate::storage::with(|storage| storage.set_mutant(number))
         .await
         .map_err(|_| Refusal::Storage)?;
     telemetry::send(DeviceBody::Fault(Fault::Mutant { number }));
@@ -126,23 +122,21 @@ async fn keep_mutant(number: u16, storage: Option<&mut Storage>) -> Result<(), R
 }
 
 #[cfg(not(feature = "mutants"))]
-async fn keep_mutant(_: u16, _: Option<&mut Storage>) -> Result<(), Refusal> {
+async fn keep_mutant(_: u16) -> Result<(), Refusal> {
     Err(Refusal::NoMutants)
 }
 
-async fn provision_with(
-    provision: Provision,
-    storage: Option<&mut Storage>,
-) -> Result<(), Refusal> {
+async fn provision_with(provision: Provision) -> Result<(), Refusal> {
     provisioning::check(&provision)?;
-    let storage = storage.ok_or(Refusal::Storage)?;
-    storage.set_provision(&provision).await.map_err(|error| {
+    defmt::info!("provisioned as {=str}", provision.device_id.as_str());
+    let configuration = Configuration {
+        provision,
+        mqtt_enabled: true,
+    };
+    provisioning::change(configuration).await.map_err(|error| {
         defmt::error!("configuration not kept: {}", error);
         Refusal::Storage
-    })?;
-    defmt::info!("provisioned as {=str}", provision.device_id.as_str());
-    PROVISIONED.signal(provision);
-    Ok(())
+    })
 }
 
 /// Lets the host read what was sent, for a while.

@@ -1,7 +1,11 @@
 //! The heap: its regions, its counters, and the largest block it could give.
+//!
+//! What the world outside asks for is taken from it by [`vec`] alone, which leaves a reserve for what
+//! the device itself needs to go on.
 
 #![allow(unsafe_code)]
 
+use alloc::vec::Vec;
 use core::{
     alloc::{GlobalAlloc, Layout},
     mem::MaybeUninit,
@@ -17,6 +21,9 @@ use crate::allocation_trace;
 const REGION_BYTES: usize = 64 * 1024;
 /// Bytes of the region that is added for the radio.
 const RADIO_REGION_BYTES: usize = 64 * 1024;
+
+/// What a request from outside must leave free, bytes.
+pub const RESERVE_BYTES: usize = 10 * 1024;
 
 /// The allocator rounds sizes up to this.
 const UNIT_BYTES: usize = 8;
@@ -58,6 +65,48 @@ unsafe fn add_region(start: *mut u8, size: usize) {
         address: start as u32,
         size: size as u32,
     });
+}
+
+/// Too little memory is left for a request from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// An empty vector with room for `bytes`, for a request from outside. For all such memory: TLS
+/// records, certificates, requests.
+///
+/// # Errors
+/// [`Refused`], and counted, when less than [`RESERVE_BYTES`] would be left, or no free block is as
+/// large.
+pub fn vec(bytes: usize) -> Result<Vec<u8>, Refused> {
+    let mut vec = Vec::new();
+    if !leaves_reserve(bytes) || vec.try_reserve_exact(bytes).is_err() {
+        refuse(bytes);
+        return Err(Refused);
+    }
+    Ok(vec)
+}
+
+/// Whether `bytes` can be taken for a request from outside; counted when not. For memory that
+/// somebody else allocates right after.
+pub fn may_take(bytes: usize) -> bool {
+    let may = leaves_reserve(bytes);
+    if !may {
+        refuse(bytes);
+    }
+    may
+}
+
+fn leaves_reserve(bytes: usize) -> bool {
+    bytes.saturating_add(RESERVE_BYTES) <= HEAP.free()
+}
+
+fn refuse(bytes: usize) {
+    REFUSED.add(1, Relaxed);
+    defmt::warn!(
+        "{=usize} bytes refused: {=usize} are free",
+        bytes,
+        HEAP.free()
+    );
 }
 
 /// Counts an allocation, if it is one to be counted.

@@ -9,7 +9,7 @@
 //!   loss of power, [`watchdog`];
 //! - seen from outside: [`rtt`] the channels, [`log`], [`telemetry`], [`allocation_trace`],
 //!   [`heap`], [`stack`], [`call_path`], [`exception`];
-//! - told from outside: [`control_channel`], [`provisioning`], `faults` (with `test-hooks`);
+//! - told from outside: [`control_channel`], [`provisioning`], [`certificates`], `faults` (with `test-hooks`);
 //! - at work: [`network`], [`clock`], [`mqtt`], [`status`].
 #![no_std]
 
@@ -21,6 +21,7 @@ use esp_rtos as _;
 pub mod allocation_trace;
 pub mod boot_memory;
 pub mod call_path;
+pub mod certificates;
 pub mod clock;
 pub mod control_channel;
 pub mod exception;

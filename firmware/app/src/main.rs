@@ -10,7 +10,6 @@
 mod panic;
 
 use embassy_executor::Spawner;
-use embassy_futures::block_on;
 use embassy_time::{Duration, with_timeout};
 use esp_hal::{clock::CpuClock, timer::timg::TimerGroup};
 use firmware_app::{
@@ -19,10 +18,10 @@ use firmware_app::{
     control_channel, heap, log, mqtt, network,
     provisioning::{self, PROVISIONED},
     reset_reason, rtt, stack, status,
-    storage::Storage,
+    storage::{self, Configuration, Storage},
     telemetry, watchdog,
 };
-use firmware_wire::{DeviceBody, Hello, Provision};
+use firmware_wire::{DeviceBody, Hello};
 
 /// How long a provisioned device waits for a new configuration before it starts with the one it has.
 const PROVISIONING_WINDOW: Duration = Duration::from_millis(300);
@@ -49,14 +48,17 @@ async fn main(spawner: Spawner) {
     let mut storage = Storage::open(peripherals.FLASH)
         .inspect_err(|error| defmt::error!("no storage: {}", error))
         .ok();
-    let (boot_count, provision) = block_on(count_boot(storage.as_mut(), fresh));
+    let (boot_count, configuration) = count_boot(storage.as_mut(), fresh);
+    if let Some(storage) = storage {
+        storage::share(storage).await;
+    }
     allocation_trace::init(channels.trace, boot_count);
     telemetry::init(channels.telemetry, boot_count);
     heap::init();
     let timers = TimerGroup::new(peripherals.TIMG0);
     esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
 
-    say_hello(boot_count, reason, provision.as_ref());
+    say_hello(boot_count, reason, configuration.as_ref());
     #[cfg(feature = "test-hooks")]
     firmware_app::faults::strike_after_hello(memory.fault);
 
@@ -66,12 +68,15 @@ async fn main(spawner: Spawner) {
     spawner.spawn(telemetry::task().expect("one telemetry"));
     #[cfg(feature = "test-hooks")]
     spawner.spawn(firmware_app::faults::leak_task().expect("one leak"));
-    spawner.spawn(control_channel::task(channels.control, storage).expect("one channel"));
+    spawner.spawn(control_channel::task(channels.control).expect("one channel"));
 
-    let provision = match provision {
-        Some(kept) => with_timeout(PROVISIONING_WINDOW, PROVISIONED.wait())
-            .await
-            .unwrap_or(kept),
+    let provision = match configuration {
+        Some(kept) => {
+            provisioning::set_mqtt_enabled(kept.mqtt_enabled);
+            with_timeout(PROVISIONING_WINDOW, PROVISIONED.wait())
+                .await
+                .unwrap_or(kept.provision)
+        }
         None => PROVISIONED.wait().await,
     };
     provisioning::set_running(&provision.network);
@@ -84,20 +89,25 @@ async fn main(spawner: Spawner) {
 }
 
 /// This boot's number, kept in flash and in RTC memory, and the configuration in flash.
-async fn count_boot(storage: Option<&mut Storage>, memory: BootMemory) -> (u32, Option<Provision>) {
+///
+/// The higher of the two counts is the true one: power may have failed before flash had it.
+fn count_boot(storage: Option<&mut Storage>, memory: BootMemory) -> (u32, Option<Configuration>) {
     let Some(storage) = storage else {
         let boot_count = memory.boot_count.saturating_add(1);
         keep_boot_count(boot_count, memory);
         return (boot_count, None);
     };
-    let boot_count = storage.boot_count().await.saturating_add(1);
+    let boot_count = storage
+        .boot_count()
+        .max(memory.boot_count)
+        .saturating_add(1);
     keep_boot_count(boot_count, memory);
-    if let Err(error) = storage.set_boot_count(boot_count).await {
+    if let Err(error) = storage.set_boot_count(boot_count) {
         defmt::error!("boot count not kept: {}", error);
     }
-    let kept = storage.provision().await.filter(|kept| {
+    let kept = storage.configuration().filter(|kept| {
         // Flash may hold what a version with other limits took.
-        let usable = provisioning::check(kept).is_ok();
+        let usable = provisioning::check(&kept.provision).is_ok();
         if !usable {
             defmt::warn!("configuration kept in flash is out of range: waiting for another");
         }
@@ -115,7 +125,11 @@ fn keep_boot_count(boot_count: u32, memory: BootMemory) {
     .store();
 }
 
-fn say_hello(boot_count: u32, reason: firmware_wire::ResetReason, provision: Option<&Provision>) {
+fn say_hello(
+    boot_count: u32,
+    reason: firmware_wire::ResetReason,
+    configuration: Option<&Configuration>,
+) {
     defmt::info!(
         "firmware {=str}, boot {=u32}: {=str}",
         FIRMWARE_VERSION,
@@ -125,10 +139,12 @@ fn say_hello(boot_count: u32, reason: firmware_wire::ResetReason, provision: Opt
     telemetry::send(DeviceBody::Hello(Hello {
         wire_version: firmware_wire::VERSION,
         firmware_version: FIRMWARE_VERSION.chars().take(24).collect(),
-        device_id: provision.map(|p| p.device_id.clone()).unwrap_or_default(),
+        device_id: configuration
+            .map(|kept| kept.provision.device_id.clone())
+            .unwrap_or_default(),
         boot_count,
         reset_reason: reason,
-        provisioned: provision.is_some(),
+        provisioned: configuration.is_some(),
         test_hooks: cfg!(feature = "test-hooks"),
     }));
 }

@@ -1,31 +1,33 @@
-//! What survives a loss of power: boot count and configuration, in the flash's `nvs` partition.
+//! What survives a loss of power, by name: boot count, configuration, certificates, what the
+//! controller keeps; in the flash's `nvs` partition.
 //!
-//! A log-structured map (sequential-storage) spreads the writes over the partition's sectors and
-//! checks every item by CRC; a write cut by a loss of power leaves the item before. A partition that
-//! holds something else, or nothing sound, is erased: the device then is unprovisioned, and says so.
+//! How it survives is `firmware-storage`'s business; this says what the items are and how they are
+//! written. No call waits in the middle, so several tasks share the flash through [`with`].
 
-use embassy_embedded_hal::adapter::BlockingAsync;
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, mutex::Mutex};
 use esp_bootloader_esp_idf::partitions::{
     DataPartitionSubType, PARTITION_TABLE_MAX_LEN, PartitionType, read_partition_table,
 };
 use esp_hal::peripherals::FLASH;
 use esp_storage::FlashStorage;
-use firmware_wire::Provision;
-use sequential_storage::{
-    cache::{Cache, Uncached},
-    map::{MapConfig, MapStorage},
-};
+pub use firmware_storage::ITEM_BYTES_MAX;
+use firmware_storage::{Error, Key};
+use firmware_wire::{CertificateSlot, Provision};
 
-type Flash = BlockingAsync<FlashStorage<'static>>;
-type Map = MapStorage<u8, Flash, Cache<Uncached, Uncached, Uncached, u8>>;
-
-const KEY_BOOT_COUNT: u8 = 1;
-const KEY_PROVISION: u8 = 2;
+const BOOT_COUNT: Key = Key::new(1);
+const CONFIGURATION: Key = Key::new(2);
 #[cfg(feature = "mutants")]
-const KEY_MUTANT: u8 = 3;
+const MUTANT: Key = Key::new(3);
+const SCHEDULES: Key = Key::new(4);
+const THRESHOLDS: Key = Key::new(5);
+const AUTHORITY: Key = Key::new(8);
+const CLIENT: Key = Key::new(9);
+const CLIENT_KEY: Key = Key::new(10);
 
-/// Bytes of the longest item: a [`Provision`] whose texts are all full, and its version.
-const ITEM_BYTES_MAX: usize = firmware_wire::CONTROL_FRAME_BYTES_MAX;
+/// A [`Configuration`] whose texts are all full, and its version.
+const CONFIGURATION_BYTES_MAX: usize = firmware_wire::CONTROL_FRAME_BYTES_MAX + 4;
+
+static SHARED: Mutex<CriticalSectionRawMutex, Option<Storage>> = Mutex::new(None);
 
 /// Why something is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, defmt::Format)]
@@ -36,29 +38,83 @@ pub enum StorageError {
     Flash,
     /// The item is longer than any should be.
     TooLong,
+    /// There is no room left.
+    Full,
 }
 
-/// The flash's `nvs` partition.
-#[allow(missing_debug_implementations)]
-pub struct Storage {
-    map: Map,
-}
-
-/// Word-aligned, so that esp-storage need not go through a sector's worth of stack.
-#[repr(align(4))]
-struct Buffer([u8; ITEM_BYTES_MAX + 16]);
-
-impl Buffer {
-    fn new() -> Self {
-        Self([0; ITEM_BYTES_MAX + 16])
+impl From<Error> for StorageError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Range => Self::NoPartition,
+            Error::Flash => Self::Flash,
+            Error::TooLong => Self::TooLong,
+            Error::Full => Self::Full,
+        }
     }
 }
 
+/// What the device works with: from the bench, and its MQTT part from HTTP too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// As the bench provisions it, and HTTP changes it.
+    pub provision: Provision,
+    /// Whether the device is to connect to the broker.
+    pub mqtt_enabled: bool,
+}
+
+/// What the controller keeps, in its own encoding, which begins with the number of its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The schedules.
+    Schedules,
+    /// The thresholds of the points.
+    Thresholds,
+}
+
+impl Kept {
+    fn key(self) -> Key {
+        match self {
+            Self::Schedules => SCHEDULES,
+            Self::Thresholds => THRESHOLDS,
+        }
+    }
+}
+
+fn certificate_key(slot: CertificateSlot) -> Key {
+    match slot {
+        CertificateSlot::Authority => AUTHORITY,
+        CertificateSlot::Client => CLIENT,
+        CertificateSlot::ClientKey => CLIENT_KEY,
+    }
+}
+
+/// The flash's `nvs` partition.
+#[derive(Debug)]
+pub struct Storage {
+    items: firmware_storage::Storage<FlashStorage<'static>>,
+}
+
+/// Shares `storage` from now on; see [`with`].
+pub async fn share(storage: Storage) {
+    *SHARED.lock().await = Some(storage);
+}
+
+/// Works with the storage, once nobody else does.
+///
+/// # Errors
+/// [`StorageError::NoPartition`] when there is none, and what `work` returns.
+pub async fn with<T>(
+    work: impl FnOnce(&mut Storage) -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    let mut storage = SHARED.lock().await;
+    work(storage.as_mut().ok_or(StorageError::NoPartition)?)
+}
+
 impl Storage {
-    /// Opens the partition that the flash's partition table names. Needs no heap.
+    /// Opens the partition that the flash's partition table names. Needs no heap, writes nothing.
     ///
     /// # Errors
-    /// [`StorageError::NoPartition`].
+    /// [`StorageError::NoPartition`], [`StorageError::Flash`].
     pub fn open(flash: FLASH<'static>) -> Result<Self, StorageError> {
         let mut flash = FlashStorage::new(flash);
         let range = {
@@ -72,23 +128,18 @@ impl Storage {
                 .ok_or(StorageError::NoPartition)?;
             nvs.offset()..nvs.offset() + nvs.len()
         };
-        let config = MapConfig::try_new(range).map_err(|_| StorageError::NoPartition)?;
-        Ok(Self {
-            map: MapStorage::new(BlockingAsync::new(flash), config, Cache::new_uncached()),
-        })
+        let items = firmware_storage::Storage::open(flash, range)?;
+        Ok(Self { items })
     }
 
     /// Boots since the flash was erased, as far as flash knows; 0 when it does not.
-    pub async fn boot_count(&mut self) -> u32 {
-        let mut buffer = Buffer::new();
-        match self
-            .map
-            .fetch_item::<u32>(&mut buffer.0, &KEY_BOOT_COUNT)
-            .await
-        {
-            Ok(count) => count.unwrap_or(0),
+    pub fn boot_count(&mut self) -> u32 {
+        let mut buffer = [0; 4];
+        match self.items.read(BOOT_COUNT, &mut buffer) {
+            Ok(Some(_)) => u32::from_le_bytes(buffer),
+            Ok(None) => 0,
             Err(_) => {
-                self.erase().await;
+                defmt::error!("the boot count can't be read");
                 0
             }
         }
@@ -97,84 +148,110 @@ impl Storage {
     /// Keeps the boot count.
     ///
     /// # Errors
-    /// [`StorageError::Flash`].
-    pub async fn set_boot_count(&mut self, count: u32) -> Result<(), StorageError> {
-        let mut buffer = Buffer::new();
-        self.map
-            .store_item(&mut buffer.0, &KEY_BOOT_COUNT, &count)
-            .await
-            .map_err(|_| StorageError::Flash)
+    /// [`StorageError::Flash`], [`StorageError::Full`].
+    pub fn set_boot_count(&mut self, count: u32) -> Result<(), StorageError> {
+        Ok(self.items.write(BOOT_COUNT, &count.to_le_bytes())?)
     }
 
-    /// The configuration; none when there is none, or only one of another version of the frames.
-    pub async fn provision(&mut self) -> Option<Provision> {
-        let mut buffer = Buffer::new();
-        let item = self
-            .map
-            .fetch_item::<&[u8]>(&mut buffer.0, &KEY_PROVISION)
-            .await;
-        let item = match item {
-            Ok(item) => item?,
-            Err(_) => {
-                self.erase().await;
-                return None;
-            }
-        };
-        let (version, provision) = item.split_first_chunk()?;
-        if u16::from_le_bytes(*version) != firmware_wire::VERSION {
+    /// The configuration; none when there is none, or only one of another version.
+    pub fn configuration(&mut self) -> Option<Configuration> {
+        let mut buffer = [0; CONFIGURATION_BYTES_MAX];
+        let item = self.items.read(CONFIGURATION, &mut buffer).ok().flatten()?;
+        let ([low, high, enabled], provision) = item.split_first_chunk()?;
+        if u16::from_le_bytes([*low, *high]) != firmware_wire::VERSION {
             return None;
         }
-        postcard::from_bytes(provision).ok()
+        Some(Configuration {
+            provision: postcard::from_bytes(provision).ok()?,
+            mqtt_enabled: *enabled != 0,
+        })
     }
 
     /// Keeps the configuration.
     ///
     /// # Errors
-    /// [`StorageError::Flash`], [`StorageError::TooLong`].
-    pub async fn set_provision(&mut self, provision: &Provision) -> Result<(), StorageError> {
-        let mut item = [0; ITEM_BYTES_MAX];
-        let (version, rest) = item.split_at_mut(2);
-        version.copy_from_slice(&firmware_wire::VERSION.to_le_bytes());
-        let length = postcard::to_slice(provision, rest)
+    /// [`StorageError::Flash`], [`StorageError::Full`], [`StorageError::TooLong`].
+    pub fn set_configuration(&mut self, configuration: &Configuration) -> Result<(), StorageError> {
+        let mut bytes = [0; CONFIGURATION_BYTES_MAX];
+        let (head, rest) = bytes.split_at_mut(3);
+        head[..2].copy_from_slice(&firmware_wire::VERSION.to_le_bytes());
+        head[2] = configuration.mqtt_enabled.into();
+        let length = postcard::to_slice(&configuration.provision, rest)
             .map_err(|_| StorageError::TooLong)?
             .len();
-        let mut buffer = Buffer::new();
-        self.map
-            .store_item(&mut buffer.0, &KEY_PROVISION, &&item[..2 + length])
-            .await
-            .map_err(|_| StorageError::Flash)
+        Ok(self.items.write(CONFIGURATION, &bytes[..3 + length])?)
+    }
+
+    /// A certificate or key, in `buffer`; none when there is none.
+    pub fn certificate<'b>(
+        &mut self,
+        slot: CertificateSlot,
+        buffer: &'b mut [u8],
+    ) -> Option<&'b [u8]> {
+        self.items
+            .read(certificate_key(slot), buffer)
+            .ok()
+            .flatten()
+    }
+
+    /// How long a certificate or key is, bytes; none when there is none.
+    pub fn certificate_bytes(&self, slot: CertificateSlot) -> Option<usize> {
+        self.items.length(certificate_key(slot))
+    }
+
+    /// Keeps a certificate or key; forgets it when `bytes` is empty.
+    ///
+    /// # Errors
+    /// [`StorageError::Flash`], [`StorageError::Full`], [`StorageError::TooLong`].
+    pub fn set_certificate(
+        &mut self,
+        slot: CertificateSlot,
+        bytes: &[u8],
+    ) -> Result<(), StorageError> {
+        let key = certificate_key(slot);
+        Ok(match bytes {
+            [] => self.items.remove(key)?,
+            _ => self.items.write(key, bytes)?,
+        })
+    }
+
+    /// What the controller kept under this name, in `buffer`; none when there is none.
+    pub fn kept<'b>(&mut self, kept: Kept, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        self.items.read(kept.key(), buffer).ok().flatten()
+    }
+
+    /// Keeps `bytes`, at most [`ITEM_BYTES_MAX`], for the controller.
+    ///
+    /// # Errors
+    /// [`StorageError::Flash`], [`StorageError::Full`], [`StorageError::TooLong`].
+    pub fn keep(&mut self, kept: Kept, bytes: &[u8]) -> Result<(), StorageError> {
+        Ok(self.items.write(kept.key(), bytes)?)
     }
 
     /// The deliberate bug that this device is to have; 0 for none.
     #[cfg(feature = "mutants")]
-    pub async fn mutant(&mut self) -> u16 {
-        let mut buffer = Buffer::new();
-        self.map
-            .fetch_item::<u16>(&mut buffer.0, &KEY_MUTANT)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or(0)
+    pub fn mutant(&mut self) -> u16 {
+        let mut buffer = [0; 2];
+        match self.items.read(MUTANT, &mut buffer) {
+            Ok(Some(_)) => u16::from_le_bytes(buffer),
+            _ => 0,
+        }
     }
 
     /// Keeps which deliberate bug this device is to have.
     ///
     /// # Errors
-    /// [`StorageError::Flash`].
+    /// [`StorageError::Flash`], [`StorageError::Full`].
     #[cfg(feature = "mutants")]
-    pub async fn set_mutant(&mut self, number: u16) -> Result<(), StorageError> {
-        let mut buffer = Buffer::new();
-        self.map
-            .store_item(&mut buffer.0, &KEY_MUTANT, &number)
-            .await
-            .map_err(|_| StorageError::Flash)
+    pub fn set_mutant(&mut self, number: u16) -> Result<(), StorageError> {
+        Ok(self.items.write(MUTANT, &number.to_le_bytes())?)
     }
 
     /// Forgets everything.
-    pub async fn erase(&mut self) {
-        defmt::warn!("storage holds nothing sound: erasing it");
-        if self.map.erase_all().await.is_err() {
-            defmt::error!("storage can't be erased");
-        }
+    ///
+    /// # Errors
+    /// [`StorageError::Flash`].
+    pub fn erase(&mut self) -> Result<(), StorageError> {
+        Ok(self.items.erase()?)
     }
 }

@@ -147,6 +147,10 @@ pub(crate) struct Parts<'s> {
 async fn stay_connected(mut parts: Parts<'_>) -> ! {
     let (stack, provision) = (parts.stack, parts.provision);
     stack.wait_config_up().await;
+    if !provisioning::mqtt_enabled() {
+        defmt::info!("MQTT is turned off");
+        core::future::pending::<()>().await;
+    }
     #[cfg(feature = "test-hooks")]
     if crate::faults::never_connects() {
         core::future::pending::<()>().await;
