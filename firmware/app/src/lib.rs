@@ -34,6 +34,8 @@ pub mod faults;
 pub mod heap;
 pub mod log;
 pub mod mqtt;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod provisioning;
 pub mod reset_reason;

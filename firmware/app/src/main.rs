@@ -66,6 +66,8 @@ async fn main(spawner: Spawner) {
     let timers = TimerGroup::new(peripherals.TIMG0);
     esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
 
+    #[cfg(feature = "mutants")]
+    firmware_app::mutants::activate_kept().await;
     say_hello(boot_count, reason, configuration.as_ref());
     #[cfg(feature = "test-hooks")]
     firmware_app::faults::strike_after_hello(memory.fault);
@@ -116,13 +118,13 @@ async fn lay_desk(boot_count: u32, provision: &Provision, kept: Option<&[u8]>) -
     ] {
         let mut buffer = [0; KEPT_BYTES_MAX];
         let read = storage::with(|storage| {
-            let kept = storage.kept(of_storage, &mut buffer)?;
+            let kept = storage.kept(of_storage, &mut buffer);
             Ok(kept.map_or(0, <[u8]>::len))
         });
-        match read.await {
-            Ok(0) => {}
-            Ok(length) => restore(desk, of_controller, &buffer[..length]),
-            Err(error) => defmt::error!("what was kept can't be read: {}", error),
+        // Without storage there is nothing kept.
+        let length = read.await.unwrap_or(0);
+        if length > 0 {
+            restore(desk, of_controller, &buffer[..length]);
         }
     }
     desk

@@ -13,6 +13,7 @@ use esp_bootloader_esp_idf::partitions::{
 use esp_hal::peripherals::FLASH;
 use esp_storage::FlashStorage;
 use firmware_control::KEPT_BYTES_MAX;
+pub use firmware_storage::ITEM_BYTES_MAX;
 use firmware_storage::{Error, Key};
 use firmware_wire::{CertificateSlot, Provision};
 
@@ -227,16 +228,9 @@ impl Storage {
         })
     }
 
-    /// What was kept under this name, in `buffer`; none when there is none.
-    ///
-    /// # Errors
-    /// [`StorageError::Flash`], [`StorageError::TooLong`]: it is longer than `buffer`.
-    pub fn kept<'b>(
-        &mut self,
-        kept: Kept,
-        buffer: &'b mut [u8],
-    ) -> Result<Option<&'b [u8]>, StorageError> {
-        Ok(self.items.read(kept.key(), buffer)?)
+    /// What was kept under this name, in `buffer`; none when there is none, or none that fits.
+    pub fn kept<'b>(&mut self, kept: Kept, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        self.items.read(kept.key(), buffer).ok().flatten()
     }
 
     /// Keeps `bytes` under this name.

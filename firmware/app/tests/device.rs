@@ -24,10 +24,14 @@ mod tests {
 
     use embassy_time::{Instant, Timer};
     use esp_hal::{peripherals::Peripherals, timer::timg::TimerGroup};
-    use firmware_app::{boot_memory::BootMemory, call_path, heap, stack, storage::Storage};
+    use firmware_app::{
+        boot_memory::BootMemory,
+        call_path, heap, stack,
+        storage::{Configuration, Kept, Storage},
+    };
     use firmware_wire::{
-        Broker, DEVICE_FRAME_BYTES_MAX, DeviceBody, DeviceFrame, FrameDecoder, NetworkDriver,
-        Provision, Security, TopicLevel, encode,
+        Broker, CERTIFICATE_BYTES_MAX, CertificateSlot, DEVICE_FRAME_BYTES_MAX, DeviceBody,
+        DeviceFrame, FrameDecoder, NetworkDriver, Provision, Security, TopicLevel, encode,
     };
 
     #[init]
@@ -147,17 +151,72 @@ mod tests {
     }
 
     #[test]
-    async fn storage_keeps_count_and_configuration(peripherals: Peripherals) {
+    fn storage_keeps_what_it_is_given(peripherals: Peripherals) {
         let mut storage = Storage::open(peripherals.FLASH).unwrap();
-        let count = storage.boot_count().await;
-        storage.set_boot_count(count + 1).await.unwrap();
-        defmt::assert_eq!(storage.boot_count().await, count + 1);
-        storage.set_provision(&provision("first")).await.unwrap();
-        storage.set_provision(&provision("second")).await.unwrap();
-        defmt::assert!(storage.provision().await == Some(provision("second")));
-        storage.erase().await;
-        defmt::assert!(storage.provision().await.is_none());
-        defmt::assert_eq!(storage.boot_count().await, 0);
+        let count = storage.boot_count();
+        storage.set_boot_count(count + 1).unwrap();
+        defmt::assert_eq!(storage.boot_count(), count + 1);
+        storage.set_configuration(&configuration("first")).unwrap();
+        storage.set_configuration(&configuration("second")).unwrap();
+        defmt::assert!(storage.configuration() == Some(configuration("second")));
+        let mut buffer = [0; CERTIFICATE_BYTES_MAX];
+        storage
+            .set_certificate(CertificateSlot::ClientKey, &[7; CERTIFICATE_BYTES_MAX])
+            .unwrap();
+        let kept = storage.certificate(CertificateSlot::ClientKey, &mut buffer);
+        defmt::assert!(kept == Some(&[7; CERTIFICATE_BYTES_MAX][..]));
+        storage
+            .set_certificate(CertificateSlot::ClientKey, &[])
+            .unwrap();
+        defmt::assert!(
+            storage
+                .certificate_bytes(CertificateSlot::ClientKey)
+                .is_none()
+        );
+        storage.keep(Kept::Schedules, b"at noon").unwrap();
+        defmt::assert!(storage.kept(Kept::Schedules, &mut buffer) == Some(&b"at noon"[..]));
+        defmt::assert!(storage.kept(Kept::Thresholds, &mut buffer).is_none());
+        storage.erase().unwrap();
+        defmt::assert!(storage.configuration().is_none());
+        defmt::assert_eq!(storage.boot_count(), 0);
+    }
+
+    #[test]
+    fn storage_goes_round_all_pages_and_loses_nothing(peripherals: Peripherals) {
+        let mut storage = Storage::open(peripherals.FLASH).unwrap();
+        let mut buffer = [0; CERTIFICATE_BYTES_MAX];
+        storage.set_configuration(&configuration("here")).unwrap();
+        for round in 0..9 {
+            let bytes = vec![round; CERTIFICATE_BYTES_MAX];
+            storage
+                .set_certificate(CertificateSlot::Authority, &bytes)
+                .unwrap();
+            storage.set_boot_count(u32::from(round)).unwrap();
+            let kept = storage.certificate(CertificateSlot::Authority, &mut buffer);
+            defmt::assert!(kept == Some(&bytes[..]));
+        }
+        defmt::assert!(storage.configuration() == Some(configuration("here")));
+        defmt::assert_eq!(storage.boot_count(), 8);
+        storage.erase().unwrap();
+    }
+
+    #[test]
+    fn a_request_leaves_the_reserve() {
+        let free = heap::sample().free as usize;
+        let most = heap::vec(free - heap::RESERVE_BYTES - 64).unwrap();
+        defmt::assert!(heap::vec(1_024).is_err());
+        defmt::assert_eq!(heap::sample().refused, 1);
+        drop(black_box(most));
+        defmt::assert!(heap::vec(1_024).is_ok());
+        defmt::assert_eq!(heap::sample().refused, 1);
+        defmt::assert_eq!(heap::sample().free as usize, free);
+    }
+
+    fn configuration(device_id: &str) -> Configuration {
+        Configuration {
+            provision: provision(device_id),
+            kept: heapless::Vec::from_slice(b"of the controller").unwrap(),
+        }
     }
 
     fn provision(device_id: &str) -> Provision {

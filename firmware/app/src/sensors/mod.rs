@@ -136,7 +136,7 @@ const TABLE_BYTES: usize = POINTS * 8;
 /// Gives the sensors the points that they had.
 async fn recall(scanner: &mut Scanner<POINTS>) {
     let mut table = [0; TABLE_BYTES];
-    let known = storage::with(|s| Ok(s.kept(storage::Kept::Sensors, &mut table)?.is_some())).await;
+    let known = storage::with(|s| Ok(s.kept(storage::Kept::Sensors, &mut table).is_some())).await;
     if known != Ok(true) {
         return;
     }

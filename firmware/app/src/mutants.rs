@@ -1,0 +1,46 @@
+//! Deliberate bugs of the whole image: numbered, kept in flash, switched on at boot. Only with the
+//! feature `mutants`.
+//!
+//! Each crate numbers its own from 1; here they follow each other in ranges of [`RANGE`].
+
+use firmware_control::mutants as control;
+use firmware_mqtt::mutants as mqtt;
+use firmware_onewire::mutants as onewire;
+
+use crate::storage;
+
+/// How many numbers each crate has.
+pub const RANGE: u16 = 1_000;
+
+/// Switches on the bug that the bench asked for, if it did.
+pub async fn activate_kept() {
+    let number = storage::with(|storage| Ok(storage.mutant()))
+        .await
+        .unwrap_or(0);
+    if number != 0 {
+        activate(number);
+    }
+}
+
+fn activate(number: u16) {
+    let (crate_number, of_crate) = (number / RANGE, number % RANGE);
+    let name = match crate_number {
+        0 => control::Mutant::from_number(of_crate).map(|mutant| {
+            control::activate(Some(mutant));
+            mutant.name()
+        }),
+        1 => onewire::Mutant::from_number(of_crate).map(|mutant| {
+            onewire::activate(Some(mutant));
+            mutant.name()
+        }),
+        2 => mqtt::Mutant::from_number(u8::try_from(of_crate).unwrap_or(0)).map(|mutant| {
+            mqtt::activate(Some(mutant));
+            mutant.name()
+        }),
+        _ => None,
+    };
+    match name {
+        Some(name) => defmt::warn!("this device has a deliberate bug: {=str}", name),
+        None => defmt::error!("there is no deliberate bug {=u16}", number),
+    }
+}
