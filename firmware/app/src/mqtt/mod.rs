@@ -48,6 +48,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long the first session waits for the time of day, so that its messages carry it.
 const TIME_WAIT_MAX: Duration = Duration::from_secs(3);
 
+/// How long the control loop takes to tell of a configuration, if it does.
+const TOLD_WITHIN: Duration = Duration::from_millis(50);
+
 /// What the `state/boot` message tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Boot {
@@ -119,6 +122,8 @@ pub async fn task(
                 if let Either::First(new) = news {
                     provision = new;
                     provisioning::configure(desk, &provision);
+                    // The control loop says so too, when the session is to be another: once is enough.
+                    let _ = with_timeout(TOLD_WITHIN, desk.reconnect.wait()).await;
                 }
             }
         }

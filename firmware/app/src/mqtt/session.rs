@@ -167,13 +167,10 @@ impl<'s, 'p> Session<'s, 'p> {
         let mut buffer = [0; CONNECT_BYTES_MAX];
         let desk = self.parts.desk;
         let packet = desk
-            .with_client(|client| {
-                let packet = client.connect(&connect, now_ms(), &mut buffer);
-                packet.map(<[u8]>::len)
-            })
+            .with_client(|client| client.connect(&connect, now_ms(), &mut buffer))
             .map_err(|_| End::Unreachable("the CONNECT packet is too long"))?;
         self.answer_by_ms = Some(now_ms() + ANSWER_MAX.as_millis());
-        self.write(stream, &buffer[..packet]).await
+        self.write(stream, packet).await
     }
 
     async fn handle(
@@ -232,13 +229,10 @@ impl<'s, 'p> Session<'s, 'p> {
         let packet = self
             .parts
             .desk
-            .with_client(|client| {
-                let packet = client.subscribe(&filters, &mut buffer);
-                packet.map(<[u8]>::len)
-            })
+            .with_client(|client| client.subscribe(&filters, &mut buffer))
             .map_err(|_| End::Lost("the SUBSCRIBE packet is too long"))?;
         self.answer_by_ms = Some(now_ms() + ANSWER_MAX.as_millis());
-        self.write(stream, &buffer[..packet]).await
+        self.write(stream, packet).await
     }
 
     /// Ends a clean session, with which the broker forgets it.
