@@ -78,7 +78,7 @@ fn run(flash: Flash, end: Ticks) -> ExitCode {
             }
         }
         match pause {
-            Pause::Limit | Pause::Idle | Pause::Halted => break,
+            Pause::Limit | Pause::Idle | Pause::Halted | Pause::PowerFailed => break,
             Pause::Budget | Pause::FrameSent | Pause::Reset => {}
         }
     }

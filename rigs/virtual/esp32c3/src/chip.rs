@@ -60,6 +60,8 @@ pub enum Pause {
     Idle,
     /// The chip was reset; it goes on at the next call.
     Reset,
+    /// The supply failed, as it was to; see [`Chip::fail_power_in_flash`].
+    PowerFailed,
 }
 
 /// What the hart is at.
@@ -88,7 +90,7 @@ pub struct Chip {
     /// Set by every reset until the debugger acknowledges it.
     pub(crate) has_reset: bool,
     outgoing: VecDeque<Vec<u8>>,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Chip {
@@ -131,13 +133,14 @@ impl Chip {
 
     /// When something happens next: now, while the hart runs; `None` when nothing is armed.
     pub fn next_event(&self) -> Option<Ticks> {
-        match self.state {
-            State::Off => None,
+        let next = match self.state {
+            State::Off => return None,
             State::Runs => Some(self.now()),
             State::Waits if !self.is_idle() => Some(self.now()),
             State::Busy { until } => Some(self.soc.earliest().map_or(until, |at| at.min(until))),
             State::Waits | State::Stuck => self.soc.earliest(),
-        }
+        };
+        next.into_iter().chain(self.soc.flash.fails_at()).min()
     }
 
     /// Runs until chip time `limit`, or until `instructions` more were executed, or until something outside must
@@ -155,9 +158,15 @@ impl Chip {
                 return Pause::Halted;
             }
             let now = self.now();
+            let power_fails = self.soc.flash.fails_at().unwrap_or(Ticks::MAX);
+            if now >= power_fails {
+                self.power_off();
+                return Pause::PowerFailed;
+            }
             if now >= limit {
                 return Pause::Limit;
             }
+            let until = limit.min(power_fails);
             if self.state != State::Off {
                 self.soc.poll(now);
                 if self.soc.requests.is_pending() {
@@ -167,16 +176,16 @@ impl Chip {
             let line = self.soc.take_line();
             self.hart.set_interrupt(line);
             if !self.may_execute(now, line) {
-                match self.jump(limit) {
-                    Some(pause) => return pause,
-                    None => continue,
+                match self.jump(until) {
+                    Some(pause) if until == limit => return pause,
+                    _ => continue,
                 }
             }
             let left = last_instruction.saturating_sub(self.hart.instructions());
             if left == 0 {
                 return Pause::Budget;
             }
-            self.run_hart(limit, left);
+            self.run_hart(until, left);
         }
     }
 
@@ -229,24 +238,6 @@ impl Chip {
     pub fn flash_mut(&mut self) -> &mut Flash {
         self.soc.requests.mmu_changed = true;
         &mut self.soc.flash
-    }
-
-    /// Takes the power away: RAM and registers are lost, a flash operation under way is cut in the middle.
-    pub fn power_off(&mut self) {
-        if self.state == State::Off {
-            return;
-        }
-        let now = self.now();
-        self.soc.flash.power_cut(now, self.seed ^ now.0);
-        self.hart.reset(rom::ROM_START);
-        self.state = State::Off;
-    }
-
-    /// Gives power: a power-on reset. Nothing happens while there is power.
-    pub fn power_on(&mut self) {
-        if self.state == State::Off {
-            self.reset(ResetCause::PowerOn);
-        }
     }
 
     /// The chip is reset for `cause`, now.
@@ -420,4 +411,4 @@ impl Chip {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

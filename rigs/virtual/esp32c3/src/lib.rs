@@ -49,6 +49,7 @@ mod debug;
 mod emulate;
 mod map;
 mod ports;
+mod power;
 mod soc;
 
 // Tests.
@@ -57,7 +58,7 @@ mod testing;
 
 pub use chip::{Chip, ChipConfig, Pause};
 pub use event::ChipEvent;
-pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError};
+pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError, FlashOperation};
 pub use gpio::PinChange;
 pub use ports::UartPort;
 pub use reset::{ResetCause, ResetKind};
