@@ -26,9 +26,12 @@ use crate::rom::{self, RomState};
 use crate::soc::Soc;
 use crate::time::Ticks;
 use crate::unmodelled::UnmodelledLog;
+use crate::wires::UARTS;
 
 /// SYSTEM `PERIP_RST_EN0`: the system timer.
 const SYSTIMER_RST: u64 = 1 << 29;
+/// The UARTs.
+const UART_RST: [u64; UARTS] = [1 << 2, 1 << 5];
 
 /// What a chip is made with.
 #[derive(Clone, Debug)]
@@ -62,6 +65,8 @@ pub enum Pause {
     Reset,
     /// The supply failed, as it was to; see [`Chip::fail_power_in_flash`].
     PowerFailed,
+    /// A pin that is watched changed its level: see [`Chip::pin_changes`].
+    PinChanged,
 }
 
 /// What the hart is at.
@@ -154,6 +159,9 @@ impl Chip {
             if self.collect_frames() {
                 return Pause::FrameSent;
             }
+            if self.soc.peripherals.gpio.has_changes() {
+                return Pause::PinChanged;
+            }
             if self.hart.is_halted() {
                 return Pause::Halted;
             }
@@ -221,6 +229,9 @@ impl Chip {
     /// What happened since the last call, in order.
     pub fn events(&mut self) -> Vec<ChipEvent> {
         self.events.append(&mut self.soc.requests.events);
+        let conflicts = self.soc.wires.take_conflicts().into_iter();
+        self.events
+            .extend(conflicts.map(|(at, pin)| ChipEvent::PinConflict { at, pin }));
         std::mem::take(&mut self.events)
     }
 
@@ -257,7 +268,7 @@ impl Chip {
             self.soc.sram.power_on(seed);
             self.outgoing.clear();
         }
-        self.soc.reset(cause.kind());
+        self.reset_peripherals(cause.kind());
         self.soc.peripherals.rtc_cntl.set_cause(cause, now);
         if cause.kind() >= ResetKind::Core {
             self.soc.peripherals.systimer.restart(now);
@@ -266,6 +277,16 @@ impl Chip {
         self.reset_hart_alone();
         if stays_halted {
             self.hart.halt(HaltCause::ResetRequest);
+        }
+    }
+
+    /// Peripherals go back to where a reset of this kind leaves them, and their lines to rest.
+    pub(crate) fn reset_peripherals(&mut self, kind: ResetKind) {
+        let now = self.now();
+        self.soc.wires.advance(now);
+        self.soc.reset(kind);
+        if kind >= ResetKind::Core {
+            (0..UARTS).for_each(|uart| self.soc.wires.transmit(now, uart, true));
         }
     }
 
@@ -286,17 +307,15 @@ impl Chip {
         let mmu_changed = std::mem::take(&mut requests.mmu_changed);
         let pads_changed = std::mem::take(&mut requests.pads_changed);
         let clock_changed = std::mem::take(&mut requests.cpu_clock_changed);
+        requests.pins_changed = false; // `run` looks for itself
         let blocks = std::mem::take(&mut requests.peripheral_resets);
         let reset = requests.reset.take();
         if mmu_changed {
             self.soc.show_flash();
         }
         if pads_changed {
-            let now = self.now();
-            self.soc.touch(Block::Gpio, now, |peripherals, context| {
-                let pads = peripherals.io_mux.pads();
-                peripherals.gpio.set_pads(context.now, pads);
-            });
+            let pads = self.soc.peripherals.io_mux.pads();
+            self.set_pads(pads);
         }
         if blocks != 0 {
             self.reset_blocks(blocks);
@@ -325,6 +344,11 @@ impl Chip {
         for (bit, peripheral) in resettable {
             if bits & 1 << bit != 0 {
                 peripheral.reset(ResetKind::Core);
+            }
+        }
+        for (uart, bit) in UART_RST.into_iter().enumerate() {
+            if bits & bit != 0 {
+                self.soc.wires.transmit(now, uart, true);
             }
         }
         if bits & SYSTIMER_RST != 0 {

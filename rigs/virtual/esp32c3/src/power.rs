@@ -6,7 +6,8 @@
 
 use crate::chip::{Chip, State};
 use crate::flash::FlashOperation;
-use crate::peripheral::ResetCause;
+use crate::io_mux::Pads;
+use crate::peripheral::{ResetCause, ResetKind};
 use crate::rom;
 use crate::time::Ticks;
 
@@ -22,6 +23,8 @@ impl Chip {
         }
         self.soc.flash.power_cut(failed, self.seed ^ failed.0);
         self.hart.reset(rom::ROM_START);
+        self.reset_peripherals(ResetKind::PowerOn);
+        self.set_pads(Pads::default());
         self.state = State::Off;
     }
 
