@@ -268,7 +268,7 @@ impl Slot {
 }
 
 /// Every alarm that there can be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Alarms {
     boot: u32,
     /// Number of the latest alarm of this boot.

@@ -1,6 +1,6 @@
 //! The commands: what there is, and what a request asks for.
 //!
-//! A command is an entry in [`COMMANDS`] and an arm of [`Command::of`]; `help` reads the same
+//! A command is an entry in [`COMMANDS`] and an arm of `Command::of`; `help` reads the same
 //! table, so it can't forget one. What it answers is in [`crate::responses`].
 
 use crate::alarms::{ALARMS_MAX, AlarmKind};
@@ -273,4 +273,63 @@ fn schedule(p: Parameters<'_>) -> Result<Schedule, RequestError> {
         interval_s,
         order,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+    use crate::request;
+
+    fn of(name: &str, parameters: &str) -> Result<(), RequestError> {
+        let payload = format!(r#"{{"cmd_id":"a","command":"{name}","parameters":{parameters}}}"#);
+        let request = request::parse(payload.as_bytes()).expect("a request");
+        Command::of(request.command, request.parameters).map(|_| ())
+    }
+
+    #[test]
+    fn every_listed_command_exists_and_no_other() {
+        for help in COMMANDS {
+            assert_ne!(
+                of(help.name, "{}"),
+                Err(RequestError::Command),
+                "{}",
+                help.name
+            );
+        }
+        for name in ["", "HELP", "help ", "get_status;", "get_"] {
+            assert_eq!(of(name, "{}"), Err(RequestError::Command), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_command_without_its_parameters_misses_the_first_one_that_help_lists() {
+        for help in COMMANDS {
+            let required = help
+                .parameters
+                .iter()
+                .find(|(_, takes)| !takes.starts_with("optional"));
+            let expected = required.map_or(Ok(()), |(name, _)| Err(RequestError::Missing(name)));
+            assert_eq!(of(help.name, "{}"), expected, "{}", help.name);
+        }
+    }
+
+    #[test]
+    fn a_sensor_error_has_no_temperature_and_needs_none() {
+        assert_eq!(
+            of(
+                "test_alarm",
+                r#"{"point_id":1,"alarm_type":"SENSOR_ERROR"}"#
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            of(
+                "test_alarm",
+                r#"{"point_id":1,"alarm_type":"SENSOR_ERROR","test_value":"x"}"#
+            ),
+            Err(RequestError::Type("test_value"))
+        );
+    }
 }

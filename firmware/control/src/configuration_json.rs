@@ -225,8 +225,9 @@ fn level_type<'b>(field: &'static str, value: Value<'b>) -> Result<bool, Configu
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
     use alloc::string::{String, ToString as _};
-    use alloc::{format, vec};
+    use alloc::vec::Vec;
 
     use expect_test::{Expect, expect};
     use proptest::prelude::*;
@@ -437,12 +438,11 @@ mod tests {
                 "topic_level2_type", "topic_level2_value", "topic_level3_type",
                 "topic_level3_value", "no_such_field",
             ];
-            let members = vec![String::new(); 0];
-            let body = fields.iter().fold(members, |mut members, (name, value)| {
-                members.push(format!("\"{}\":{}", names[*name], values[*value]));
-                members
-            });
-            let body = format!("{{{}}}", body.join(","));
+            let members: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("\"{}\":{}", names[*name], values[*value]))
+                .collect();
+            let body = format!("{{{}}}", members.join(","));
             let mut c = controller();
             let before = c.configuration().clone();
             match c.configure_json(at(0), body.as_bytes()) {

@@ -91,7 +91,9 @@ pub struct Counters {
 }
 
 /// The temperature controller.
-#[derive(Clone, Debug)]
+///
+/// Two are equal when nothing could tell them apart: so a test sees that nothing has changed.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Controller {
     identity: Identity,
     configuration: Configuration,
@@ -112,7 +114,20 @@ pub struct Controller {
     telemetry_due_ms: u64,
     schedule_errors: u32,
     #[cfg(feature = "mutants")]
-    previous: (u64, String<64>),
+    previous: PreviousRequest,
+}
+
+/// When the request before came in, and its `cmd_id`: for [`Mutant::CmdIdOfAnotherRequest`]. No
+/// part of the controller's state.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Debug, Default)]
+struct PreviousRequest(u64, String<64>);
+
+#[cfg(feature = "mutants")]
+impl PartialEq for PreviousRequest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Controller {
@@ -136,7 +151,7 @@ impl Controller {
             sequence: 0,
             schedule_errors: 0,
             #[cfg(feature = "mutants")]
-            previous: (0, String::new()),
+            previous: PreviousRequest::default(),
         }
     }
 
@@ -234,9 +249,16 @@ impl Controller {
     ) -> Result<(), ConfigurationError<'b>> {
         let mut changed = self.configuration.clone();
         let result = changed.take(body);
-        if result.is_ok() || mutants::active(Mutant::RefusedConfigurationKept) {
-            self.configure(now, changed);
+        if result.is_err() {
+            if !mutants::active(Mutant::RefusedConfigurationKept) {
+                return result;
+            }
+            changed = Configuration {
+                telemetry_interval_s: changed.telemetry_interval_s,
+                ..self.configuration.clone()
+            };
         }
+        self.configure(now, changed);
         result
     }
 
@@ -595,7 +617,7 @@ impl Controller {
         self.to_keep |= bit(kept);
     }
 
-    /// The mutant [`Mutant::CmdIdOfAnotherRequest`]: the id of the request before, if that was just now.
+    /// The id of the request before, if that was just now and the mutant is active.
     #[cfg(feature = "mutants")]
     pub(crate) fn other_cmd_id(
         &mut self,
@@ -603,8 +625,9 @@ impl Controller {
         cmd_id: crate::document::Text<'_>,
     ) -> Option<String<64>> {
         let copy = cmd_id.copied().unwrap_or_default();
-        let (then_ms, other) = core::mem::replace(&mut self.previous, (now.uptime_ms, copy));
-        let soon = now.uptime_ms - then_ms <= 20 && !other.is_empty();
+        let new = PreviousRequest(now.uptime_ms, copy);
+        let PreviousRequest(then_ms, other) = core::mem::replace(&mut self.previous, new);
+        let soon = now.uptime_ms.abs_diff(then_ms) <= 20 && !other.is_empty();
         (soon && mutants::active(Mutant::CmdIdOfAnotherRequest)).then_some(other)
     }
 }
@@ -625,7 +648,7 @@ fn interval_ms(configuration: &Configuration) -> u64 {
 fn keeps_its_reading(id: usize, old: Option<Measurement>, new: Option<Measurement>) -> bool {
     let reading = |m: Option<Measurement>| m.map(|m| m.reading);
     let had_temperature = reading(old).and_then(Reading::temperature).is_some();
-    let stuck = mutants::active(Mutant::StuckReadings) && id % 3 == 0;
+    let stuck = mutants::active(Mutant::StuckReadings) && id.is_multiple_of(3);
     let gone =
         reading(new) == Some(Reading::Disconnected) && mutants::active(Mutant::DisconnectedIgnored);
     had_temperature && (stuck || gone)
@@ -633,8 +656,10 @@ fn keeps_its_reading(id: usize, old: Option<Measurement>, new: Option<Measuremen
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::testing::{actions, at, controller};
+    use crate::testing::{actions, at, controller, done, measure, refused};
 
     fn with_interval(interval_s: u32) -> Controller {
         let configuration = Configuration {
@@ -677,6 +702,91 @@ mod tests {
     #[test]
     fn an_interval_of_zero_is_one_second() {
         assert_eq!(with_interval(0).poll_at(), 1_000);
+    }
+
+    #[test]
+    fn a_threshold_is_answered_kept_and_applied_by_the_next_measurement() {
+        let mut c = controller();
+        measure(&mut c, at(0), 5, 300);
+        let low = r#"{"point_id":5,"threshold_type":"high","value":25.04,"hysteresis":0.5}"#;
+        assert_eq!(
+            done(&mut c, at(1), "set_threshold", low),
+            json!({
+                "point_id": 5, "threshold_type": "high", "old_value": 85.0, "new_value": 25.0,
+                "old_hysteresis": 2.0, "new_hysteresis": 0.5,
+            })
+        );
+        assert_eq!(actions(&mut c, at(1)), [Action::Keep(Kept::Thresholds)]);
+        measure(&mut c, at(2), 5, 300);
+        assert!(matches!(
+            actions(&mut c, at(2))[..],
+            [Action::PublishAlarm(_)]
+        ));
+        done(&mut c, at(3), "set_threshold", low);
+        assert_eq!(actions(&mut c, at(3)), [], "the same is not kept again");
+        let value_only = r#"{"point_id":5,"threshold_type":"high","value":26}"#;
+        let data = done(&mut c, at(4), "set_threshold", value_only);
+        assert_eq!(data["new_hysteresis"], 0.5);
+        let below_low = r#"{"point_id":5,"threshold_type":"high","value":-20}"#;
+        assert_eq!(
+            refused(&mut c, at(5), "set_threshold", below_low),
+            "Invalid parameter value: value takes a low threshold below the high one"
+        );
+    }
+
+    #[test]
+    fn what_set_config_changes_is_answered_and_kept() {
+        let mut c = controller();
+        let both = r#"{"telemetry_interval":5,"alarm_relay":2}"#;
+        assert_eq!(
+            done(&mut c, at(0), "set_config", both),
+            json!({
+                "telemetry_interval": {"old_value": 60, "new_value": 5},
+                "alarm_relay": {"old_value": 0, "new_value": 2},
+            })
+        );
+        assert_eq!(actions(&mut c, at(0)), [Action::Keep(Kept::Configuration)]);
+        assert_eq!(c.poll_at(), 5_000);
+        assert_eq!(
+            done(&mut c, at(0), "set_config", r#"{"alarm_relay":0}"#),
+            json!({"alarm_relay": {"old_value": 2, "new_value": 0}})
+        );
+    }
+
+    #[test]
+    fn contacts_come_before_messages_and_telemetry_last() {
+        let mut c = controller();
+        done(
+            &mut c,
+            at(0),
+            "set_relay",
+            r#"{"relay_id":1,"state":"ON","duration":60}"#,
+        );
+        done(
+            &mut c,
+            at(0),
+            "set_config",
+            r#"{"telemetry_interval":60,"alarm_relay":2}"#,
+        );
+        actions(&mut c, at(0));
+        measure(&mut c, at(60_000), 5, 900);
+        let order: alloc::vec::Vec<u8> = actions(&mut c, at(60_000))
+            .iter()
+            .map(|action| match action {
+                Action::SwitchRelay { .. } => 1,
+                Action::PublishAlarm(_) | Action::PublishRelay(_) => 2,
+                Action::Keep(_) | Action::Reconnect => 3,
+                Action::PublishSummary => 4,
+                Action::PublishTelemetry => 5,
+            })
+            .collect();
+        assert_eq!(order, [1, 1, 2, 2, 2, 5]);
+    }
+
+    #[test]
+    fn the_whole_controller_takes_less_than_twelve_kibibytes() {
+        let bytes = core::mem::size_of::<Controller>();
+        assert!(bytes < 12 * 1_024, "{bytes} bytes");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What happened and has not been published yet: alarm and relay messages, in order.
 //!
-//! The firmware takes them out after each call, so the queue holds what one sweep over all points
-//! can bring about: each point changes at most three alarms at once, and 60 raised together fill
-//! well under half. Should it ever be full, the newest message is dropped and counted: the states
-//! themselves are not lost, `get_active_alarms` and the relays' contacts are right all the same.
+//! The firmware takes them out after each call; even if it did so only after a sweep over all points,
+//! 60 of them could raise two alarms each. Should the queue ever be full, the newest message is
+//! dropped and counted: the states themselves are not lost, `get_active_alarms` and the relays'
+//! contacts are right all the same.
 
 use heapless::Deque;
 
@@ -23,7 +23,7 @@ pub enum Event {
 }
 
 /// The messages that wait.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Events {
     waiting: Deque<Event, EVENTS_MAX>,
     dropped: u32,

@@ -79,7 +79,7 @@ mutants! {
     PasswordWrittenOut, "password-written-out", "INT-1",
         "The HTTP configuration shows the MQTT password.";
     RefusedConfigurationKept, "refused-configuration-kept", "INT-1",
-        "The good fields before a bad one are taken, although the answer is an error.";
+        "A telemetry interval before a bad field is taken, although the answer is an error.";
     HysteresisIgnored, "hysteresis-ignored", "INT-2",
         "An alarm clears as soon as the value is back at the threshold.";
     ClearSentTwice, "clear-sent-twice", "INT-2",

@@ -145,7 +145,7 @@ impl RelayChange {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Relay {
     on: bool,
     /// Whether it is on when no timer runs.
@@ -155,7 +155,7 @@ struct Relay {
 }
 
 /// All relays; off at boot.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Relays {
     relays: [Relay; RELAYS],
     /// Those whose contact is not where it should be, one bit each.
@@ -261,6 +261,7 @@ fn bit(id: RelayId) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::borrow::ToOwned as _;
     use alloc::format;
     use alloc::string::String;
     use alloc::vec::Vec;
@@ -299,8 +300,6 @@ mod tests {
             });
         described.collect()
     }
-
-    use alloc::borrow::ToOwned as _;
 
     #[test]
     fn on_off_and_toggle_switch_and_say_so() {

@@ -49,7 +49,7 @@ impl Schedule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableFull;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct Entry {
     schedule: Schedule,
     /// Uptime of its next run.
@@ -57,7 +57,7 @@ struct Entry {
 }
 
 /// All schedules.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schedules {
     entries: Vec<Entry, SCHEDULES_MAX>,
 }
@@ -134,6 +134,7 @@ pub(crate) fn next_on_grid(due_ms: u64, interval_ms: u64, now_ms: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use alloc::format;
+    use alloc::string::ToString as _;
     use alloc::vec::Vec;
 
     use proptest::prelude::*;
@@ -186,8 +187,6 @@ mod tests {
         assert_eq!(c.poll_at(), 51_000);
     }
 
-    use alloc::string::ToString as _;
-
     #[test]
     fn a_removed_schedule_runs_no_more() {
         let mut c = without_telemetry();
@@ -203,7 +202,12 @@ mod tests {
             [Action::Keep(Kept::Schedules)]
         );
         assert_eq!(
-            refused(&mut c, at(0), "remove_schedule", r#"{"schedule_id":"a"}"#),
+            refused(
+                &mut c,
+                at(3_500_001),
+                "remove_schedule",
+                r#"{"schedule_id":"a"}"#
+            ),
             "Unknown schedule: none has this id"
         );
     }

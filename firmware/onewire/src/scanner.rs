@@ -71,7 +71,8 @@ struct Known {
     outcome: Option<Outcome>,
     /// By what it said when it was last read; as delivered, if it never was.
     resolution: Resolution,
-    /// That what it said needs a second look, until it has had it.
+    /// That what it said needs a second look, until it has had it: also from a scan that was dropped, so
+    /// that the sensor loses its mark in the next.
     doubt: Option<Doubt>,
 }
 
@@ -270,8 +271,6 @@ impl<const N: usize> Scanner<N> {
             ..
         } = self;
         for known in known.iter_mut().flatten() {
-            // Left over when a scan was dropped.
-            known.doubt = None;
             if known.is_gone() && mutants::active(Mutant::AbsentForever) {
                 continue;
             }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Count, Pause, Sensor, Shared, Uart, now, rom, world};
+use common::{Count, Pause, Sensor, Shared, Uart, begin, now, rom, world};
 use firmware_onewire::{
     Bus, BusError, LineError, Outcome, Resolution, Rom, ScanReport, Scanner, Settings, Temperature,
     search::SearchEnd,
@@ -274,6 +274,13 @@ fn a_sensor_that_loses_its_supply_in_each_conversion_says_power_on() {
 }
 
 #[test]
+fn a_sensor_that_never_begins_a_conversion_says_power_on() {
+    let mut plant = Plant::of(3);
+    plant.sensor(1, |sensor| sensor.deaf = true);
+    plant.check_scan(1, Outcome::PowerOn);
+}
+
+#[test]
 fn a_sensor_that_came_during_the_conversion_is_measured_in_the_same_scan() {
     let mut plant = Plant::of(3);
     plant.scan();
@@ -328,6 +335,33 @@ fn sensors_are_given_their_resolution_and_again_when_they_forgot_it() {
 }
 
 #[test]
+fn a_sensor_that_forgot_its_resolution_is_not_read_before_it_has_measured() {
+    let settings = Settings {
+        resolution: Resolution::Bits9,
+        ..Settings::default()
+    };
+    let mut plant = Plant::with(settings, vec![sensor(0, 320), sensor(1, 336)]);
+    plant.scan();
+    plant.scan();
+    // It measures once at 12 bits, which nobody sees.
+    plant.sensor(1, Sensor::power_on);
+    let from = plant.wire.borrow().characters + 17;
+    plant.wire.borrow_mut().noise = Some(Box::new(move |number, echo| {
+        if number < from {
+            Ok(echo)
+        } else {
+            Err(LineError::Framing)
+        }
+    }));
+    plant.scan();
+    plant.wire.borrow_mut().noise = None;
+    plant.wire.borrow_mut().now_ns += 1_000_000_000;
+    plant.sensor(1, |sensor| sensor.sixteenths = 352);
+    plant.scan();
+    assert_eq!(plant.outcomes(), [(0, degrees(320)), (1, degrees(352))]);
+}
+
+#[test]
 fn a_sensor_that_can_not_be_given_a_resolution_is_waited_for() {
     let settings = Settings {
         resolution: Resolution::Bits9,
@@ -358,6 +392,45 @@ fn a_bus_held_low_is_everybodys_outcome_until_it_is_free() {
     assert_eq!(plant.wire.borrow().exchanges - before, 1);
     plant.wire.borrow_mut().noise = None;
     plant.check_scan(usize::MAX, held);
+}
+
+#[test]
+fn a_bus_held_low_after_the_conversion_is_tried_once_a_sensor() {
+    let mut plant = Plant::of(3);
+    plant.scan();
+    let from = plant.wire.borrow().characters + 25;
+    plant.wire.borrow_mut().noise = Some(Box::new(move |number, echo| {
+        if number < from {
+            Ok(echo)
+        } else {
+            Err(LineError::Silent)
+        }
+    }));
+    let before = plant.wire.borrow().exchanges;
+    assert_eq!(plant.scan().conversion, Ok(()));
+    let held = Outcome::Bus(BusError::StuckLow);
+    assert_eq!(plant.outcomes(), [0, 1, 2].map(|point| (point, held)));
+    assert_eq!(plant.wire.borrow().exchanges - before, 3 + 3);
+}
+
+#[test]
+fn a_scan_dropped_in_its_second_look_leaves_no_mark() {
+    let mut plant = Plant::of(3);
+    plant.scan();
+    plant.sensor(1, |sensor| {
+        sensor.count = Count::Constant;
+        sensor.power_on();
+        sensor.sixteenths = 85 * 16;
+    });
+    plant.wire.borrow_mut().waits_left = Some(1);
+    assert!(begin(plant.scanner.scan(&mut plant.bus)).is_pending());
+    let marked = [!0x4B, 0x46, 0x7F];
+    assert_eq!(plant.sensor(1, |sensor| sensor.registers()), marked);
+    plant.wire.borrow_mut().waits_left = None;
+    plant.sensor(1, |sensor| sensor.sixteenths = 336);
+    plant.check_scan(1, degrees(336));
+    let as_before = [0x4B, 0x46, 0x7F];
+    assert_eq!(plant.sensor(1, |sensor| sensor.registers()), as_before);
 }
 
 #[test]

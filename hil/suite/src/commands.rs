@@ -74,8 +74,7 @@ async fn get_summary_answers_for_all_points(context: &mut Context) -> Outcome {
 #[scenario(id = "CMD-2", category = "commands", tags = ["smoke", "nightly", "release"], timeout = "60 s")]
 async fn every_response_keeps_its_schema(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
-    for command in COMMANDS {
-        let response = controller.command(command.name, command.parameters).await?;
+    for (command, response) in controller.every_command().await? {
         no_violations(command, &response)?;
     }
     Ok(())

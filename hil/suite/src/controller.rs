@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use crate::contract::requests;
-use crate::contract::response::{self, Response};
+use crate::contract::response::{self, COMMANDS, Command, Response};
 
 /// How long a command may take to be answered; the SLA is judged elsewhere, this is for the lost.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -138,6 +138,23 @@ impl Controller {
                 response.succeeded, response.cmd_id
             ),
         ))
+    }
+
+    /// Sends every command of the contract, in its order; the responses.
+    pub(crate) async fn every_command(
+        &self,
+    ) -> Result<Vec<(&'static Command, Response)>, ScenarioError> {
+        let mut responses = Vec::new();
+        let mut alarm_id = String::new();
+        for command in COMMANDS {
+            let parameters = command.parameters.replace("{alarm_id}", &alarm_id);
+            let response = self.command(command.name, &parameters).await?;
+            if let Some(id) = response.data["alarm_id"].as_str() {
+                id.clone_into(&mut alarm_id);
+            }
+            responses.push((command, response));
+        }
+        Ok(responses)
     }
 
     /// The message retained below `name`.

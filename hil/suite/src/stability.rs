@@ -6,7 +6,6 @@ use firmware_wire::ControlBody;
 use hil_memory::{Cycle, Limits, judge};
 use hil_runner::{Context, Outcome, ResultExt as _, ensure, scenario};
 
-use crate::contract::response::COMMANDS;
 use crate::controller::Controller;
 
 /// Equal cycles of work; two more than can be judged, for the warm-up.
@@ -49,9 +48,7 @@ async fn memory_is_stable_over_equal_cycles(context: &mut Context) -> Outcome {
 async fn cycle(controller: &Controller) -> Result<Cycle, hil_runner::ScenarioError> {
     let mut samples = Vec::new();
     for _ in 0..ROUNDS {
-        for command in COMMANDS {
-            controller.command(command.name, command.parameters).await?;
-        }
+        controller.every_command().await?;
         samples.push(controller.next_memory().await?);
     }
     Cycle::of(&samples)

@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    future::Future,
+    future::{Future, pending},
     pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -17,10 +17,15 @@ use firmware_onewire::{Bus, Line, LineError, RESET_BAUD, Rom, SLOT_BAUD, SLOTS_M
 
 /// Runs what never waits for anything: the stand-ins below are always ready.
 pub(crate) fn now<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+    match begin(future) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("a stand-in waited"),
     }
+}
+
+/// Runs until something waits, then drops it.
+pub(crate) fn begin<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 /// A ROM code of this serial number, whose CRC fits.
@@ -87,6 +92,8 @@ pub(crate) struct Sensor {
     pub(crate) count: Count,
     /// How long its conversions take, of what the data sheet allows.
     pub(crate) conversion_percent: u64,
+    /// Converts nothing, whatever it is told.
+    pub(crate) deaf: bool,
     /// A supply that does not last a conversion.
     pub(crate) weak: bool,
     /// This bit of the scratchpad is sent wrong, so many times.
@@ -114,6 +121,7 @@ impl Sensor {
             plugged: true,
             count: Count::Kept,
             conversion_percent: 100,
+            deaf: false,
             weak: false,
             flip: None,
             shorts_at: None,
@@ -221,6 +229,7 @@ impl Sensor {
                 value: pushed(value, bits),
             },
             State::Function { bits, value } => match pushed(value, bits) {
+                0x44 if self.deaf => State::Idle,
                 0x44 => {
                     let us = 750_000 >> self.undefined_bits();
                     let end_ns = now_ns + us * self.conversion_percent * 10;
@@ -278,6 +287,8 @@ pub(crate) struct Wire {
     pub(crate) sensors: Vec<Sensor>,
     pub(crate) noise: Option<Noise>,
     pub(crate) event: Option<Event>,
+    /// After so many waits the next has no end, so that whoever waits can be dropped.
+    pub(crate) waits_left: Option<u32>,
     /// Exchanges since the beginning.
     pub(crate) exchanges: u64,
     /// Characters since the beginning.
@@ -375,6 +386,12 @@ pub(crate) struct Pause(Shared);
 
 impl DelayNs for Pause {
     async fn delay_ns(&mut self, ns: u32) {
-        self.0.borrow_mut().now_ns += u64::from(ns);
+        let waits_left = self.0.borrow().waits_left;
+        if waits_left == Some(0) {
+            pending::<()>().await;
+        }
+        let mut wire = self.0.borrow_mut();
+        wire.waits_left = waits_left.map(|left| left - 1);
+        wire.now_ns += u64::from(ns);
     }
 }

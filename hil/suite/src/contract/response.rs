@@ -47,7 +47,24 @@ pub struct Command {
     pub data: &'static [Member],
 }
 
-/// The commands that the firmware has so far.
+/// An alarm that is active or acknowledged.
+const ALARM: &[Member] = &[
+    Member("alarm_id", Kind::Text),
+    Member(
+        "alarm_type",
+        Kind::OneOf(&["HIGH_TEMP", "LOW_TEMP", "SENSOR_ERROR"]),
+    ),
+    Member("point_id", Kind::Integer(0, 59)),
+    Member("point_name", Kind::Text),
+    Member("priority", Kind::OneOf(&["HIGH", "MEDIUM", "LOW"])),
+    Member("state", Kind::OneOf(&["ACTIVE", "ACKNOWLEDGED"])),
+    Member("temperature", Kind::NumberOrNull(-50.0, 200.0)),
+    Member("threshold", Kind::NumberOrNull(-50.0, 200.0)),
+    Member("timestamp", Kind::Timestamp),
+];
+
+/// The commands of the contract, in an order in which each succeeds with its parameters.
+/// `{alarm_id}` in them stands for the alarm of the response before.
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "help",
@@ -89,12 +106,89 @@ pub const COMMANDS: &[Command] = &[
             Member("temp", Kind::NumberOrNull(-50.0, 200.0)),
             Member("sensor_id", Kind::Text),
             Member("status", Kind::OneOf(&["OK", "ERROR", "DISCONNECTED"])),
+            Member(
+                "thresholds",
+                Kind::Object(&[
+                    Member("high", Kind::Number(-50.0, 200.0)),
+                    Member("high_hysteresis", Kind::Number(0.0, 50.0)),
+                    Member("low", Kind::Number(-50.0, 200.0)),
+                    Member("low_hysteresis", Kind::Number(0.0, 50.0)),
+                ]),
+            ),
+            Member(
+                "alarm_state",
+                Kind::OneOf(&["NORMAL", "ACTIVE", "ACKNOWLEDGED"]),
+            ),
         ],
     },
     Command {
         name: "get_summary",
         parameters: "{}",
         data: SUMMARY,
+    },
+    Command {
+        name: "get_active_alarms",
+        parameters: "{}",
+        data: &[
+            Member("total", Kind::Integer(0, 180)),
+            Member("alarms", Kind::List(ALARM)),
+        ],
+    },
+    Command {
+        name: "set_threshold",
+        parameters: r#"{"point_id":5,"threshold_type":"high","value":85.0,"hysteresis":2.0}"#,
+        data: &[
+            Member("point_id", Kind::Integer(5, 5)),
+            Member("threshold_type", Kind::OneOf(&["high"])),
+            Member("old_value", Kind::Number(-50.0, 200.0)),
+            Member("new_value", Kind::Number(85.0, 85.0)),
+            Member("old_hysteresis", Kind::Number(0.0, 50.0)),
+            Member("new_hysteresis", Kind::Number(2.0, 2.0)),
+        ],
+    },
+    Command {
+        name: "test_alarm",
+        parameters: r#"{"point_id":5,"alarm_type":"HIGH_TEMP","test_value":95.0}"#,
+        data: ALARM,
+    },
+    Command {
+        name: "acknowledge_alarm",
+        parameters: r#"{"alarm_id":"{alarm_id}"}"#,
+        data: ALARM,
+    },
+    Command {
+        name: "set_relay",
+        parameters: r#"{"relay_id":1,"state":"OFF","duration":0}"#,
+        data: &[
+            Member("relay_id", Kind::Integer(1, 1)),
+            Member("old_state", Kind::OneOf(&["ON", "OFF"])),
+            Member("new_state", Kind::OneOf(&["OFF"])),
+        ],
+    },
+    Command {
+        name: "add_schedule",
+        parameters: r#"{"schedule_id":"hourly","schedule_type":"interval","interval_seconds":3600,"command":"get_summary","parameters":{}}"#,
+        data: &[
+            Member("schedule_id", Kind::OneOf(&["hourly"])),
+            Member("next_due", Kind::Timestamp),
+        ],
+    },
+    Command {
+        name: "remove_schedule",
+        parameters: r#"{"schedule_id":"hourly"}"#,
+        data: &[],
+    },
+    Command {
+        // No relay follows the alarms, as by default: nothing is changed for the other scenarios.
+        name: "set_config",
+        parameters: r#"{"alarm_relay":0}"#,
+        data: &[Member(
+            "alarm_relay",
+            Kind::Object(&[
+                Member("old_value", Kind::Integer(0, 8)),
+                Member("new_value", Kind::Integer(0, 0)),
+            ]),
+        )],
     },
 ];
 
@@ -183,7 +277,11 @@ mod tests {
     #[test]
     fn the_data_of_a_command_is_checked() {
         let point = Command::named("get_point").expect("known");
-        let data = serde_json::json!({"point_id": 6, "name": "Point_6", "temp": 20.0, "sensor_id": "x", "status": "OK"});
+        let data = serde_json::json!({
+            "point_id": 6, "name": "Point_6", "temp": 20.0, "sensor_id": "x", "status": "OK",
+            "thresholds": {"high": 85.0, "high_hysteresis": 2.0, "low": -20.0, "low_hysteresis": 2.0},
+            "alarm_state": "NORMAL",
+        });
         assert_eq!(
             point.violations(&data),
             ["`data.point_id` is `6`, not a whole number from 5 to 5"]

@@ -78,8 +78,8 @@ fn run(flash: Flash, end: Ticks) -> ExitCode {
             }
         }
         match pause {
-            Pause::Limit | Pause::Idle | Pause::Halted => break,
-            Pause::Budget | Pause::FrameSent | Pause::Reset => {}
+            Pause::Limit | Pause::Idle | Pause::Halted | Pause::PowerFailed => break,
+            Pause::Budget | Pause::FrameSent | Pause::Reset | Pause::PinChanged => {}
         }
     }
     let wall = begun.elapsed().as_secs_f64();

@@ -26,9 +26,12 @@ use crate::rom::{self, RomState};
 use crate::soc::Soc;
 use crate::time::Ticks;
 use crate::unmodelled::UnmodelledLog;
+use crate::wires::UARTS;
 
 /// SYSTEM `PERIP_RST_EN0`: the system timer.
 const SYSTIMER_RST: u64 = 1 << 29;
+/// The UARTs.
+const UART_RST: [u64; UARTS] = [1 << 2, 1 << 5];
 
 /// What a chip is made with.
 #[derive(Clone, Debug)]
@@ -60,6 +63,10 @@ pub enum Pause {
     Idle,
     /// The chip was reset; it goes on at the next call.
     Reset,
+    /// The supply failed, as it was to; see [`Chip::fail_power_in_flash`].
+    PowerFailed,
+    /// A pin that is watched changed its level: see [`Chip::pin_changes`].
+    PinChanged,
 }
 
 /// What the hart is at.
@@ -88,7 +95,7 @@ pub struct Chip {
     /// Set by every reset until the debugger acknowledges it.
     pub(crate) has_reset: bool,
     outgoing: VecDeque<Vec<u8>>,
-    seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Chip {
@@ -131,13 +138,14 @@ impl Chip {
 
     /// When something happens next: now, while the hart runs; `None` when nothing is armed.
     pub fn next_event(&self) -> Option<Ticks> {
-        match self.state {
-            State::Off => None,
+        let next = match self.state {
+            State::Off => return None,
             State::Runs => Some(self.now()),
             State::Waits if !self.is_idle() => Some(self.now()),
             State::Busy { until } => Some(self.soc.earliest().map_or(until, |at| at.min(until))),
             State::Waits | State::Stuck => self.soc.earliest(),
-        }
+        };
+        next.into_iter().chain(self.soc.flash.fails_at()).min()
     }
 
     /// Runs until chip time `limit`, or until `instructions` more were executed, or until something outside must
@@ -151,13 +159,22 @@ impl Chip {
             if self.collect_frames() {
                 return Pause::FrameSent;
             }
+            if self.soc.peripherals.gpio.has_changes() {
+                return Pause::PinChanged;
+            }
             if self.hart.is_halted() {
                 return Pause::Halted;
             }
             let now = self.now();
+            let power_fails = self.soc.flash.fails_at().unwrap_or(Ticks::MAX);
+            if now >= power_fails {
+                self.power_off();
+                return Pause::PowerFailed;
+            }
             if now >= limit {
                 return Pause::Limit;
             }
+            let until = limit.min(power_fails);
             if self.state != State::Off {
                 self.soc.poll(now);
                 if self.soc.requests.is_pending() {
@@ -167,16 +184,16 @@ impl Chip {
             let line = self.soc.take_line();
             self.hart.set_interrupt(line);
             if !self.may_execute(now, line) {
-                match self.jump(limit) {
-                    Some(pause) => return pause,
-                    None => continue,
+                match self.jump(until) {
+                    Some(pause) if until == limit => return pause,
+                    _ => continue,
                 }
             }
             let left = last_instruction.saturating_sub(self.hart.instructions());
             if left == 0 {
                 return Pause::Budget;
             }
-            self.run_hart(limit, left);
+            self.run_hart(until, left);
         }
     }
 
@@ -212,6 +229,9 @@ impl Chip {
     /// What happened since the last call, in order.
     pub fn events(&mut self) -> Vec<ChipEvent> {
         self.events.append(&mut self.soc.requests.events);
+        let conflicts = self.soc.wires.take_conflicts().into_iter();
+        self.events
+            .extend(conflicts.map(|(at, pin)| ChipEvent::PinConflict { at, pin }));
         std::mem::take(&mut self.events)
     }
 
@@ -231,24 +251,6 @@ impl Chip {
         &mut self.soc.flash
     }
 
-    /// Takes the power away: RAM and registers are lost, a flash operation under way is cut in the middle.
-    pub fn power_off(&mut self) {
-        if self.state == State::Off {
-            return;
-        }
-        let now = self.now();
-        self.soc.flash.power_cut(now, self.seed ^ now.0);
-        self.hart.reset(rom::ROM_START);
-        self.state = State::Off;
-    }
-
-    /// Gives power: a power-on reset. Nothing happens while there is power.
-    pub fn power_on(&mut self) {
-        if self.state == State::Off {
-            self.reset(ResetCause::PowerOn);
-        }
-    }
-
     /// The chip is reset for `cause`, now.
     ///
     /// A hart that a debugger has halted stays halted, at the reset vector, as on the real chip. Only loss of power
@@ -266,7 +268,7 @@ impl Chip {
             self.soc.sram.power_on(seed);
             self.outgoing.clear();
         }
-        self.soc.reset(cause.kind());
+        self.reset_peripherals(cause.kind());
         self.soc.peripherals.rtc_cntl.set_cause(cause, now);
         if cause.kind() >= ResetKind::Core {
             self.soc.peripherals.systimer.restart(now);
@@ -275,6 +277,16 @@ impl Chip {
         self.reset_hart_alone();
         if stays_halted {
             self.hart.halt(HaltCause::ResetRequest);
+        }
+    }
+
+    /// Peripherals go back to where a reset of this kind leaves them, and their lines to rest.
+    pub(crate) fn reset_peripherals(&mut self, kind: ResetKind) {
+        let now = self.now();
+        self.soc.wires.advance(now);
+        self.soc.reset(kind);
+        if kind >= ResetKind::Core {
+            (0..UARTS).for_each(|uart| self.soc.wires.transmit(now, uart, true));
         }
     }
 
@@ -295,17 +307,15 @@ impl Chip {
         let mmu_changed = std::mem::take(&mut requests.mmu_changed);
         let pads_changed = std::mem::take(&mut requests.pads_changed);
         let clock_changed = std::mem::take(&mut requests.cpu_clock_changed);
+        requests.pins_changed = false; // `run` looks for itself
         let blocks = std::mem::take(&mut requests.peripheral_resets);
         let reset = requests.reset.take();
         if mmu_changed {
             self.soc.show_flash();
         }
         if pads_changed {
-            let now = self.now();
-            self.soc.touch(Block::Gpio, now, |peripherals, context| {
-                let pads = peripherals.io_mux.pads();
-                peripherals.gpio.set_pads(context.now, pads);
-            });
+            let pads = self.soc.peripherals.io_mux.pads();
+            self.set_pads(pads);
         }
         if blocks != 0 {
             self.reset_blocks(blocks);
@@ -334,6 +344,11 @@ impl Chip {
         for (bit, peripheral) in resettable {
             if bits & 1 << bit != 0 {
                 peripheral.reset(ResetKind::Core);
+            }
+        }
+        for (uart, bit) in UART_RST.into_iter().enumerate() {
+            if bits & bit != 0 {
+                self.soc.wires.transmit(now, uart, true);
             }
         }
         if bits & SYSTIMER_RST != 0 {
@@ -420,4 +435,4 @@ impl Chip {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

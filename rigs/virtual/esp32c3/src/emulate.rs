@@ -46,7 +46,9 @@ impl Chip {
         match self.rom.call(pc, &mut host) {
             RomOutcome::Return { cycles } => {
                 self.hart.set_pc(self.hart.x(1));
-                self.pass(cycles, until);
+                // The call may have begun the flash operation that the supply will not last to the end of.
+                let fails = self.soc.flash.fails_at().unwrap_or(Ticks::MAX);
+                self.pass(cycles, until.min(self.soc.clock.cycle_at(fails)));
             }
             RomOutcome::Fault(RomFault { address, store }) => {
                 let cause = if store {

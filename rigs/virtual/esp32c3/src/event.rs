@@ -1,4 +1,4 @@
-//! What the chip tells the outside: resets, boots, console output, lock-ups.
+//! What the chip tells the outside: resets, boots, console output, lock-ups, pins driven from both sides.
 //!
 //! The rig turns these into its own events; nothing inside the chip waits for them.
 
@@ -39,6 +39,13 @@ pub enum ChipEvent {
         port: &'static str,
         /// What was sent.
         bytes: Vec<u8>,
+    },
+    /// The chip drives a pin high that the outside pulls low: a bus on a pin that is not open-drain.
+    PinConflict {
+        /// When it began. Told once, until the pad is connected otherwise.
+        at: Ticks,
+        /// The pin.
+        pin: u8,
     },
     /// The hart can't go on: a trap inside the fetch of the trap vector.
     Lockup {

@@ -6,7 +6,8 @@
 //!
 //! Behaviour and typical times after the Winbond W25Q32JV data sheet (sections 8.2 and 9.6). An operation changes the
 //! array at once and stays *in flight* until its time is over; [`Flash::power_cut`] takes back what had not happened
-//! yet. That lets a ROM function queue a whole run of pages and still be cut in the middle.
+//! yet, and `flash/interrupted.rs` says what is left of what had begun. That lets a ROM function queue a whole run of
+//! pages and still be cut in the middle.
 //!
 //! Not modelled: wear, protection bits (writable but without effect), suspend and resume, the security registers,
 //! garbage on reads through the cache while an operation is in flight.
@@ -17,6 +18,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::time::Ticks;
+
+mod interrupted;
+
+use interrupted::{Chance, Interrupted};
 
 /// Bytes one program command can reach: the address wraps within it.
 pub(crate) const PAGE_BYTES: u32 = 256;
@@ -103,6 +108,17 @@ pub enum FlashError {
     },
 }
 
+/// Flash operations that a power failure can wait for; see [`Flash::fail_in_operation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlashOperation {
+    /// Programs and erases alike.
+    Any,
+    /// Programming: a page or a part of it.
+    Program,
+    /// Erasing: a sector, a block or the chip.
+    Erase,
+}
+
 /// An operation that changed the array but whose time is not over.
 #[derive(Clone, Debug)]
 struct InFlight {
@@ -111,6 +127,17 @@ struct InFlight {
     address: u32,
     /// What the bytes were before.
     before: Vec<u8>,
+    kind: Interrupted,
+}
+
+/// A power failure that waits for its operation.
+#[derive(Clone, Copy, Debug)]
+struct Armed {
+    operation: FlashOperation,
+    /// Operations to go, this one included.
+    left: u32,
+    /// From the operation's beginning; `None`: chance decides.
+    delay: Option<Ticks>,
 }
 
 /// The flash chip. Keeps its contents without power.
@@ -126,8 +153,13 @@ pub struct Flash {
     dirty: bool,
     /// Address range changed since last asked.
     changed: Option<(u32, u32)>,
-    /// Choices after a power cut come from here.
-    chance: u64,
+    /// Choices around power cuts come from here.
+    chance: Chance,
+    /// Programs and erases begun so far.
+    operations: u64,
+    armed: Option<Armed>,
+    /// When the supply fails, once its operation has been asked for.
+    fails_at: Option<Ticks>,
 }
 
 impl Default for Flash {
@@ -294,7 +326,7 @@ impl Flash {
         }
         let [low, high] = value.to_le_bytes();
         self.status = [low & !(STATUS_BUSY | STATUS_WRITE_ENABLED) as u8, high];
-        self.begin(start, WRITE_STATUS_US, 0, Vec::new());
+        self.begin(start, WRITE_STATUS_US, 0, Vec::new(), Interrupted::Status);
     }
 
     /// Byte at `address`, which wraps at the end of the array as on the part.
@@ -320,7 +352,11 @@ impl Flash {
         let count = data.len().min(PAGE_BYTES as usize) as u64;
         let micros = PROGRAM_FIRST_BYTE_US
             + (PROGRAM_PAGE_US - PROGRAM_FIRST_BYTE_US) * count / u64::from(PAGE_BYTES);
-        self.begin(start, micros, page as u32, before)
+        let kind = Interrupted::Program {
+            column: address % PAGE_BYTES,
+            count: count as u32,
+        };
+        self.begin(start, micros, page as u32, before, kind)
     }
 
     /// Erase (0x20, 0x52, 0xD8, 0xC7): all bits of the unit that holds `address` become 1. Timing, write enable and
@@ -342,30 +378,56 @@ impl Flash {
         let before = target.to_vec();
         target.fill(0xFF);
         self.touch(first, length);
-        self.begin(start, micros, first, before)
+        self.begin(start, micros, first, before, Interrupted::Erase)
+    }
+
+    /// Programs and erases begun since the flash was made or loaded: each page and each erase is one.
+    pub fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    /// The supply is to fail during the `nth` such operation from now on (1: the next one), `delay` after its beginning,
+    /// or in the middle of it at a moment chosen from `seed`. Replaces what was asked for before; 0 asks for nothing.
+    pub fn fail_in_operation(
+        &mut self,
+        operation: FlashOperation,
+        nth: u32,
+        delay: Option<Ticks>,
+        seed: u64,
+    ) {
+        self.chance.stir(seed);
+        self.armed = (nth > 0).then_some(Armed {
+            operation,
+            left: nth,
+            delay,
+        });
+        self.fails_at = None;
+    }
+
+    /// When the supply fails: known once the operation that [`Flash::fail_in_operation`] waits for has been asked for.
+    pub fn fails_at(&self) -> Option<Ticks> {
+        self.fails_at
     }
 
     /// The supply fails at `now`: what had not begun does not happen, what was in flight stays partly done (which bits
     /// is chosen from `seed`), and the volatile state is lost.
     pub fn power_cut(&mut self, now: Ticks, seed: u64) {
         self.settle(now);
-        self.chance ^= seed;
+        self.chance.stir(seed);
+        (self.armed, self.fails_at) = (None, None);
         for operation in std::mem::take(&mut self.in_flight).into_iter().rev() {
             let first = operation.address as usize;
             let range = first..first + operation.before.len();
+            let array = &mut self.bytes[range];
             if operation.start >= now {
-                self.bytes[range].copy_from_slice(&operation.before);
+                array.copy_from_slice(&operation.before);
             } else {
-                let done = (now - operation.start).0;
-                let whole = (operation.end - operation.start).0.max(1);
-                // In 1/256: every bit that was to change has done so with this chance.
-                let share = (u128::from(done) * 256 / u128::from(whole)) as u8;
-                for (index, before) in range.zip(&operation.before) {
-                    let flips = self.bytes[index] ^ before;
-                    if flips != 0 {
-                        self.bytes[index] = before ^ (flips & self.biased_bits(share));
-                    }
-                }
+                let done = (now - operation.start).0 as f64;
+                let whole = (operation.end - operation.start).0.max(1) as f64;
+                let share = done / whole;
+                operation
+                    .kind
+                    .leave(array, &operation.before, share, &mut self.chance);
             }
             self.touch(operation.address, operation.before.len() as u32);
         }
@@ -390,7 +452,10 @@ impl Flash {
             in_flight: VecDeque::new(),
             dirty: false,
             changed: None,
-            chance: 0x9E37_79B9_7F4A_7C15,
+            chance: Chance::default(),
+            operations: 0,
+            armed: None,
+            fails_at: None,
         }
     }
 
@@ -403,15 +468,46 @@ impl Flash {
         });
     }
 
-    fn begin(&mut self, start: Ticks, micros: u64, address: u32, before: Vec<u8>) -> Ticks {
+    fn begin(
+        &mut self,
+        start: Ticks,
+        micros: u64,
+        address: u32,
+        before: Vec<u8>,
+        kind: Interrupted,
+    ) -> Ticks {
         let end = start + Ticks::from_micros(micros);
         self.in_flight.push_back(InFlight {
             start,
             end,
             address,
             before,
+            kind,
         });
+        self.count_down(kind, start, end);
         end
+    }
+
+    /// An operation of this kind was asked for: perhaps it is the one that does not end.
+    fn count_down(&mut self, kind: Interrupted, start: Ticks, end: Ticks) {
+        if kind == Interrupted::Status {
+            return;
+        }
+        self.operations += 1;
+        let Some(armed) = &mut self.armed else { return };
+        let counts = match armed.operation {
+            FlashOperation::Any => true,
+            FlashOperation::Program => matches!(kind, Interrupted::Program { .. }),
+            FlashOperation::Erase => kind == Interrupted::Erase,
+        };
+        armed.left -= u32::from(counts);
+        if armed.left == 0 {
+            // Neither the first nor the last moment: those would be no failure in the middle.
+            let part = self.chance.below(998) + 1;
+            let somewhere = Ticks((end - start).0 * part / 1000);
+            self.fails_at = Some(start.saturating_add(armed.delay.unwrap_or(somewhere)));
+            self.armed = None;
+        }
     }
 
     /// Forgets operations whose time is over.
@@ -419,22 +515,6 @@ impl Flash {
         while self.in_flight.front().is_some_and(|first| first.end <= now) {
             self.in_flight.pop_front();
         }
-    }
-
-    /// Eight bits, each set with a chance of `share` / 256.
-    fn biased_bits(&mut self, share: u8) -> u8 {
-        (0..8).fold(0, |bits, bit| {
-            u8::from(self.next_byte() < share) << bit | bits
-        })
-    }
-
-    /// SplitMix64: chance here needs no quality, only to be the same again.
-    fn next_byte(&mut self) -> u8 {
-        self.chance = self.chance.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.chance;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ z >> 31) as u8
     }
 }
 
@@ -524,21 +604,62 @@ mod tests {
     fn power_cut_in_the_middle_leaves_a_part() {
         let cut = |share_percent: u64, seed| {
             let mut flash = flash();
-            flash.bytes[..0x1000].fill(0);
-            let end = erase(&mut flash, Erase::Sector, 0);
+            let end = program(&mut flash, 0x110, &[0; 0xE0]);
             flash.power_cut(Ticks(end.0 * share_percent / 100), seed);
             assert!(!flash.is_busy(Ticks(0)));
-            flash.bytes[..0x1000]
-                .iter()
-                .map(|byte| byte.count_ones())
-                .sum::<u32>()
+            flash.bytes[0x100..0x200].to_vec()
         };
-        assert_eq!(cut(0, 1), 0);
+        assert_eq!(cut(0, 1), [0xFF; 256]);
         let half = cut(50, 1);
-        assert!((14_000..19_000).contains(&half), "{half} of 32768 bits");
+        assert_eq!(half[..0x10], [0xFF; 0x10]);
+        assert_eq!(half[0x10..0x80], [0; 0x70]);
+        assert_eq!(half[0x81..], [0xFF; 0x7F]);
         assert_eq!(half, cut(50, 1));
-        assert_ne!(half, cut(50, 2));
-        assert_eq!(cut(100, 1), 32_768);
+        assert!((2..9).any(|seed| cut(50, seed)[0x80] != half[0x80]));
+        assert_eq!(cut(100, 1)[0x10..0xF0], [0; 0xE0]);
+    }
+
+    #[test]
+    fn the_supply_fails_in_the_operation_it_was_told_to() {
+        fn check(operation: FlashOperation, nth: u32, expected: Option<(u64, u64)>) {
+            let mut flash = flash();
+            flash.fail_in_operation(operation, nth, None, 7);
+            flash.set_write_enabled(true);
+            flash.write_status(Ticks(0), 0);
+            let mut at = flash.busy_until(Ticks(0));
+            let mut spans = vec![(Ticks(0), at)];
+            for step in 0..4 {
+                flash.set_write_enabled(true);
+                let end = if step % 2 == 0 {
+                    flash.erase(at, Erase::Sector, 0)
+                } else {
+                    flash.program(at, 0, &[0; 256])
+                };
+                spans.push((at, end));
+                at = end;
+            }
+            let span = expected.map(|(from, to)| (spans[from as usize].0, spans[to as usize].1));
+            match (flash.fails_at(), span) {
+                (None, None) => {}
+                (Some(at), Some((from, to))) if from < at && at < to => {}
+                other => panic!("{operation:?} {nth}: {other:?}"),
+            }
+            flash.power_cut(at, 0);
+            assert_eq!(flash.fails_at(), None);
+        }
+        check(FlashOperation::Any, 1, Some((1, 1)));
+        check(FlashOperation::Any, 2, Some((2, 2)));
+        check(FlashOperation::Erase, 2, Some((3, 3)));
+        check(FlashOperation::Program, 2, Some((4, 4)));
+        check(FlashOperation::Any, 5, None);
+        check(FlashOperation::Any, 0, None);
+
+        let mut flash = flash();
+        let delay = Ticks::from_micros(3);
+        flash.fail_in_operation(FlashOperation::Any, 1, Some(delay), 7);
+        program(&mut flash, 0, &[0]);
+        assert_eq!(flash.fails_at(), Some(delay));
+        assert_eq!(flash.operations(), 1);
     }
 
     #[test]

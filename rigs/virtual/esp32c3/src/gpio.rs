@@ -9,10 +9,12 @@
 //! nobody drives      -> pull-up high, else low
 //! ```
 //!
-//! The outside drives with [`Gpio::drive`] and sees every change of level, with its time, from [`Gpio::take_changes`].
+//! The outside drives with [`Gpio::drive`] and sees changes of level of the pins it watches, with their times, from
+//! [`Gpio::take_changes`]. A pin that a UART listens to, or on which a [`Wire`](crate::Wire) hangs, has its level from
+//! `wires`, which is told here how the pad is connected.
 //!
-//! Not modelled: signals of peripherals on pins (a UART's pin rests high; what it says is told by the UART itself; the
-//! matrix only tells which pin it is on), sleep, hold, sigma-delta, synchronisation delays, wake-up.
+//! Not modelled: interrupts by such a pin and changes of its level for watchers, signals of other peripherals than UARTs
+//! on pins (they rest high), sleep, hold, sigma-delta, synchronisation delays, wake-up.
 
 use std::collections::VecDeque;
 
@@ -20,6 +22,7 @@ use crate::io_mux::{PADS, Pads};
 use crate::peripheral::{Context, Peripheral, ResetKind};
 use crate::registers::Registers;
 use crate::time::Ticks;
+use crate::wires::{Ear, Pad, Source, UARTS, Wires};
 
 const OUT: u32 = 0x04;
 const OUT_W1TS: u32 = 0x08;
@@ -56,6 +59,11 @@ const OUT_OEN_SEL: u32 = 1 << 9;
 const OUT_OEN_INV: u32 = 1 << 10;
 /// `FUNC_IN_SEL`: the signal comes through the matrix.
 const IN_SEL_MATRIX: u32 = 1 << 6;
+const IN_INV: u32 = 1 << 5;
+/// `FUNC_IN_SEL`: a constant instead of a pin.
+const IN_SEL_LOW: u32 = 0x1F;
+/// Signals of the UARTs in the matrix, TXD and RXD alike.
+const UART_SIGNALS: [u32; UARTS] = [6, 9];
 
 const SOURCE: u32 = 16;
 const SOURCE_NMI: u32 = 17;
@@ -88,8 +96,8 @@ pub(crate) struct Gpio {
     /// Levels as they are.
     levels: u32,
     changes: VecDeque<PinChange>,
-    /// Changes are kept only for somebody.
-    watched: bool,
+    /// Pins whose changes are kept.
+    watched: u32,
 }
 
 const OUT_SEL_RESETS: [(u32, u32); PADS + 2] = {
@@ -132,14 +140,20 @@ impl Gpio {
             driven_high: 0,
             levels: 0,
             changes: VecDeque::new(),
-            watched: false,
+            watched: 0,
         };
         gpio.levels = gpio.settled();
         gpio
     }
 
     /// The outside drives `pin` high or low, or lets go of it. Returns false when there is no such pin.
-    pub(crate) fn drive(&mut self, now: Ticks, pin: u8, level: Option<bool>) -> bool {
+    pub(crate) fn drive(
+        &mut self,
+        now: Ticks,
+        pin: u8,
+        level: Option<bool>,
+        wires: &mut Wires,
+    ) -> bool {
         if usize::from(pin) >= PADS {
             return false;
         }
@@ -150,41 +164,34 @@ impl Gpio {
             self.driven |= bit;
             self.driven_high |= u32::from(high) << pin;
         }
-        self.settle(now);
+        self.settle(now, wires);
         true
     }
 
     /// The IO MUX changed.
-    pub(crate) fn set_pads(&mut self, now: Ticks, pads: Pads) {
+    pub(crate) fn set_pads(&mut self, now: Ticks, pads: Pads, wires: &mut Wires) {
         self.pads = pads;
-        self.settle(now);
+        self.settle(now, wires);
     }
 
-    /// Level of `pin`: true for high; `None` when there is no such pin.
-    pub(crate) fn level(&self, pin: u8) -> Option<bool> {
-        (usize::from(pin) < PADS).then(|| self.levels >> pin & 1 != 0)
+    /// Level of `pin` at `now`: true for high; `None` when there is no such pin.
+    pub(crate) fn level(&self, now: Ticks, pin: u8, wires: &mut Wires) -> Option<bool> {
+        (usize::from(pin) < PADS).then(|| self.levels_at(now, wires) >> pin & 1 != 0)
     }
 
-    /// From now on [`Gpio::take_changes`] tells changes.
-    pub(crate) fn watch(&mut self) {
-        self.watched = true;
+    /// From now on [`Gpio::take_changes`] tells changes of these pins: bits.
+    pub(crate) fn watch(&mut self, pins: u32) {
+        self.watched = pins;
+    }
+
+    /// True when there are changes to be taken.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
     }
 
     /// Changes since the last call, oldest first.
     pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = PinChange> + '_ {
         self.changes.drain(..)
-    }
-
-    /// The pin that output signal `signal` of the matrix is routed to.
-    pub(crate) fn output_pin(&self, signal: u32) -> Option<u8> {
-        (0..PADS as u8).find(|pin| self.out_sel(*pin) & 0xFF == signal)
-    }
-
-    /// The pin that input signal `signal` of the matrix comes from.
-    pub(crate) fn input_pin(&self, signal: u32) -> Option<u8> {
-        let select = self.registers.get(FUNC_IN_SEL_CFG + 4 * signal);
-        let pin = (select & 0x1F) as u8;
-        (select & IN_SEL_MATRIX != 0 && usize::from(pin) < PADS).then_some(pin)
     }
 
     fn out_sel(&self, pin: u8) -> u32 {
@@ -195,49 +202,89 @@ impl Gpio {
         self.registers.get(PIN + 4 * u32::from(pin))
     }
 
-    /// Levels as they follow from all that drives.
-    fn settled(&self) -> u32 {
-        let (mut low, mut high) = (self.driven & !self.driven_high, self.driven_high);
-        for pin in 0..PADS as u8 {
-            let select = self.out_sel(pin);
-            let gpio = select & 0xFF == OUT_SEL_GPIO;
-            // A peripheral's driver is taken to be on, and its line to rest high.
-            let enabled = (!gpio && select & OUT_OEN_SEL == 0)
-                || (self.enable >> pin & 1 != 0) != (select & OUT_OEN_INV != 0);
-            let level = (!gpio || self.out >> pin & 1 != 0) != (select & OUT_INV != 0);
-            let open_drain = self.pin(pin) & PIN_PAD_DRIVER != 0;
-            if enabled && !level {
-                low |= 1 << pin;
-            } else if enabled && !open_drain {
-                high |= 1 << pin;
-            }
+    /// How the pad of `pin` is connected.
+    fn pad(&self, pin: u8) -> Pad {
+        let select = self.out_sel(pin);
+        let is_set = |word: u32| word >> pin & 1 != 0;
+        let gpio = select & 0xFF == OUT_SEL_GPIO;
+        let uart = UART_SIGNALS
+            .iter()
+            .position(|signal| *signal == select & 0xFF);
+        Pad {
+            source: match uart {
+                Some(uart) => Source::Uart(uart),
+                // Other signals are taken to rest high.
+                None => Source::Level(!gpio || is_set(self.out)),
+            },
+            inverted: select & OUT_INV != 0,
+            // A peripheral's driver is taken to be on.
+            enabled: (!gpio && select & OUT_OEN_SEL == 0)
+                || is_set(self.enable) != (select & OUT_OEN_INV != 0),
+            open_drain: self.pin(pin) & PIN_PAD_DRIVER != 0,
+            pull_up: is_set(self.pads.pull_up & !self.pads.pull_down),
+            outside: is_set(self.driven).then(|| is_set(self.driven_high)),
         }
-        let idle = self.pads.pull_up & !self.pads.pull_down;
-        (!low & (high | idle)) & PINS
     }
 
-    /// What `IN` shows.
+    /// What UART `uart` listens to.
+    fn ear(&self, uart: usize) -> Ear {
+        let select = self.registers.get(FUNC_IN_SEL_CFG + 4 * UART_SIGNALS[uart]);
+        let inverted = select & IN_INV != 0;
+        let pin = (select & 0x1F) as u8;
+        if select & IN_SEL_MATRIX == 0 {
+            Ear::Level(true)
+        } else if usize::from(pin) >= PADS {
+            Ear::Level((select & 0x1F != IN_SEL_LOW) != inverted)
+        } else if self.pads.input >> pin & 1 == 0 {
+            Ear::Level(inverted)
+        } else {
+            Ear::Pin { pin, inverted }
+        }
+    }
+
+    /// Levels as they follow from all that drives, wires aside.
+    fn settled(&self) -> u32 {
+        let level = |pin: u8| {
+            let pad = self.pad(pin);
+            let high = match pad.source {
+                Source::Level(level) => level,
+                Source::Uart(_) => true,
+            } != pad.inverted;
+            let low = pad.enabled && !high || pad.outside == Some(false);
+            let driven = pad.enabled && high && !pad.open_drain || pad.outside == Some(true);
+            !low && (driven || pad.pull_up)
+        };
+        (0..PADS as u8).fold(0, |levels, pin| levels | u32::from(level(pin)) << pin)
+    }
+
+    /// Levels of all pins at `now`.
+    fn levels_at(&self, now: Ticks, wires: &mut Wires) -> u32 {
+        match wires.pins() {
+            0 => self.levels,
+            pins => self.levels & !pins | wires.levels(now),
+        }
+    }
+
+    /// What `IN` shows, wires aside.
     fn input(&self) -> u32 {
         self.levels & self.pads.input
     }
 
     /// Brings levels up to date, and what follows from a change: interrupts, and news for the outside.
-    fn settle(&mut self, now: Ticks) {
+    fn settle(&mut self, now: Ticks, wires: &mut Wires) {
         let levels = self.settled();
         let seen = self.input();
         let changed = levels ^ self.levels;
         self.levels = levels;
-        if changed != 0 && self.watched {
-            for pin in (0..PADS as u8).filter(|pin| changed >> pin & 1 != 0) {
-                if self.changes.len() >= CHANGES_MAX {
-                    self.changes.pop_front();
-                }
-                self.changes.push_back(PinChange {
-                    at: now,
-                    pin,
-                    level: levels >> pin & 1 != 0,
-                });
+        for pin in (0..PADS as u8).filter(|pin| (changed & self.watched) >> pin & 1 != 0) {
+            if self.changes.len() >= CHANGES_MAX {
+                self.changes.pop_front();
             }
+            self.changes.push_back(PinChange {
+                at: now,
+                pin,
+                level: levels >> pin & 1 != 0,
+            });
         }
         let now_seen = self.input();
         let (rose, fell) = (now_seen & !seen, seen & !now_seen);
@@ -251,6 +298,18 @@ impl Gpio {
             self.status |= edges & 1 << pin;
         }
         self.hold_levels();
+        self.connect(now, wires);
+    }
+
+    /// Tells the wires how they are connected.
+    fn connect(&self, now: Ticks, wires: &mut Wires) {
+        for uart in 0..UARTS {
+            wires.listen(now, uart, self.ear(uart));
+        }
+        let pins = wires.pins();
+        for pin in (0..PADS as u8).filter(|pin| pins >> pin & 1 != 0) {
+            wires.set_pad(now, pin, self.pad(pin));
+        }
     }
 
     /// Level interrupts are raised as long as the level is there, whatever is cleared.
@@ -283,7 +342,7 @@ impl Peripheral for Gpio {
         match offset {
             OUT => self.out,
             ENABLE => self.enable,
-            IN => self.input(),
+            IN => self.levels_at(context.now, context.wires) & self.pads.input,
             STATUS | STATUS_NEXT => self.status,
             PCPU_INT => self.raised(PIN_INT_ENA_CPU),
             PCPU_NMI_INT => self.raised(PIN_INT_ENA_NMI),
@@ -308,7 +367,8 @@ impl Peripheral for Gpio {
             IN | STRAP | PCPU_INT | PCPU_NMI_INT | STATUS_NEXT => {}
             _ => self.registers.write(offset, value, context),
         }
-        self.settle(context.now);
+        self.settle(context.now, context.wires);
+        context.requests.pins_changed |= self.has_changes();
     }
 
     fn interrupts(&self) -> u64 {
@@ -341,8 +401,29 @@ mod tests {
             input: PINS,
         };
         let mut bench = Bench::new(Gpio::new(pads));
-        bench.peripheral.watch();
+        bench.peripheral.watch(PINS);
         bench
+    }
+
+    fn drive(bench: &mut Bench<Gpio>, pin: u8, level: Option<bool>) -> bool {
+        let Bench {
+            peripheral, wires, ..
+        } = bench;
+        peripheral.drive(Ticks(0), pin, level, wires)
+    }
+
+    fn set_pads(bench: &mut Bench<Gpio>, pads: Pads) {
+        let Bench {
+            peripheral, wires, ..
+        } = bench;
+        peripheral.set_pads(Ticks(0), pads, wires);
+    }
+
+    fn level(bench: &mut Bench<Gpio>, pin: u8) -> Option<bool> {
+        let Bench {
+            peripheral, wires, ..
+        } = bench;
+        peripheral.level(Ticks(0), pin, wires)
     }
 
     fn pin_register(pin: u32) -> u32 {
@@ -380,21 +461,19 @@ mod tests {
         // Chip: None = off, Some(level); open drain; outside; pull-up.
         let check = |chip: Option<bool>, open_drain, outside, pull_up: bool, expected| {
             let mut bench = bench();
-            bench.peripheral.set_pads(
-                Ticks(0),
-                Pads {
-                    pull_up: u32::from(pull_up),
-                    pull_down: 0,
-                    input: 1,
-                },
-            );
+            let pads = Pads {
+                pull_up: u32::from(pull_up),
+                pull_down: 0,
+                input: 1,
+            };
+            set_pads(&mut bench, pads);
             bench.write(pin_register(0), if open_drain { PIN_PAD_DRIVER } else { 0 });
             if let Some(level) = chip {
                 bench.write(OUT, u32::from(level));
                 bench.write(ENABLE, 1);
             }
-            assert!(bench.peripheral.drive(Ticks(0), 0, outside));
-            assert_eq!(bench.peripheral.level(0), Some(expected));
+            assert!(drive(&mut bench, 0, outside));
+            assert_eq!(level(&mut bench, 0), Some(expected));
         };
         check(None, false, None, false, false);
         check(None, false, None, true, true);
@@ -412,11 +491,11 @@ mod tests {
     fn interrupts_by_edge_and_level() {
         let check = |kind: u32, levels: &[bool], expected: bool| {
             let mut bench = bench();
-            bench.peripheral.drive(Ticks(0), 3, Some(levels[0]));
+            drive(&mut bench, 3, Some(levels[0]));
             bench.write(pin_register(3), kind << 7 | PIN_INT_ENA_CPU);
             bench.write(STATUS_W1TC, PINS);
             for level in levels {
-                bench.peripheral.drive(Ticks(0), 3, Some(*level));
+                drive(&mut bench, 3, Some(*level));
             }
             let raised = bench.peripheral.interrupts() == 1 << 16;
             assert_eq!(raised, expected, "type {kind} {levels:?}");
@@ -439,10 +518,10 @@ mod tests {
     fn an_edge_is_cleared_a_level_is_not() {
         let mut bench = bench();
         bench.write(pin_register(1), 5 << 7 | PIN_INT_ENA_CPU);
-        bench.peripheral.drive(Ticks(0), 1, Some(true));
+        drive(&mut bench, 1, Some(true));
         bench.write(STATUS_W1TC, PINS);
         assert_eq!(bench.read(PCPU_INT), 1 << 1);
-        bench.peripheral.drive(Ticks(0), 1, Some(false));
+        drive(&mut bench, 1, Some(false));
         bench.write(STATUS_W1TC, PINS);
         assert_eq!(bench.peripheral.interrupts(), 0);
     }
@@ -450,30 +529,63 @@ mod tests {
     #[test]
     fn a_pad_without_input_shows_low() {
         let mut bench = bench();
-        bench.peripheral.drive(Ticks(0), 0, Some(true));
-        bench.peripheral.set_pads(Ticks(0), Pads::default());
+        drive(&mut bench, 0, Some(true));
+        set_pads(&mut bench, Pads::default());
         assert_eq!(bench.read(IN), 0);
-        assert_eq!(bench.peripheral.level(0), Some(true));
+        assert_eq!(level(&mut bench, 0), Some(true));
     }
 
     #[test]
-    fn matrix_tells_where_signals_go() {
+    fn only_watched_pins_are_told() {
         let mut bench = bench();
-        assert_eq!(bench.peripheral.output_pin(9), None);
-        bench.write(FUNC_OUT_SEL_CFG + 4 * 7, 9);
+        bench.peripheral.watch(0b10);
+        bench.write(ENABLE, 0b11);
+        bench.write(OUT, 0b11);
+        assert!(bench.requests.pins_changed);
+        assert_eq!(changes(&mut bench), [(1, true)]);
+    }
+
+    #[test]
+    fn the_matrix_says_where_a_uart_listens() {
+        fn check(select: u32, input: bool, expected: Ear) {
+            let mut bench = bench();
+            if !input {
+                set_pads(&mut bench, Pads::default());
+            }
+            bench.write(FUNC_IN_SEL_CFG + 4 * 9, select);
+            assert_eq!(bench.peripheral.ear(1), expected, "{select:#x}");
+            assert_eq!(bench.peripheral.ear(0), Ear::Level(true));
+        }
+        let pin = |inverted| Ear::Pin { pin: 7, inverted };
+        check(7, true, Ear::Level(true));
+        check(IN_SEL_MATRIX | 7, true, pin(false));
+        check(IN_SEL_MATRIX | IN_INV | 7, true, pin(true));
+        check(IN_SEL_MATRIX | 7, false, Ear::Level(false));
+        check(IN_SEL_MATRIX | 0x1E, true, Ear::Level(true));
+        check(IN_SEL_MATRIX | 0x1F, true, Ear::Level(false));
+        check(IN_SEL_MATRIX | IN_INV | 0x1F, true, Ear::Level(true));
+    }
+
+    #[test]
+    fn a_pin_that_a_uart_listens_to_has_the_level_of_its_wire() {
+        let mut bench = bench();
+        bench.write(FUNC_OUT_SEL_CFG + 4 * 7, 9 | OUT_OEN_SEL);
+        bench.write(ENABLE, 1 << 7);
+        assert_eq!(bench.read(IN), 1 << 7, "a routed line rests high");
         bench.write(FUNC_IN_SEL_CFG + 4 * 9, IN_SEL_MATRIX | 7);
-        assert_eq!(bench.peripheral.output_pin(9), Some(7));
-        assert_eq!(bench.peripheral.input_pin(9), Some(7));
-        assert_eq!(bench.peripheral.input_pin(6), None);
-        // A routed line rests high.
-        assert_eq!(bench.peripheral.level(7), Some(true));
+        assert_eq!(bench.wires.pins(), 1 << 7);
+        bench.wires.transmit(Ticks(0), 1, false);
+        assert_eq!(bench.read(IN), 0);
+        assert_eq!(level(&mut bench, 7), Some(false));
+        bench.write(FUNC_IN_SEL_CFG + 4 * 9, 0);
+        assert_eq!(bench.wires.pins(), 0);
     }
 
     #[test]
     fn there_are_22_pins() {
         let mut bench = bench();
-        assert!(!bench.peripheral.drive(Ticks(0), 22, Some(true)));
-        assert_eq!(bench.peripheral.level(22), None);
+        assert!(!drive(&mut bench, 22, Some(true)));
+        assert_eq!(level(&mut bench, 22), None);
         bench.write(OUT, u32::MAX);
         assert_eq!(bench.read(OUT), PINS);
     }

@@ -41,6 +41,7 @@ mod rom;
 mod spi_mem;
 mod uart;
 mod usb_serial_jtag;
+mod wires;
 
 // The chip.
 mod chip;
@@ -49,6 +50,7 @@ mod debug;
 mod emulate;
 mod map;
 mod ports;
+mod power;
 mod soc;
 
 // Tests.
@@ -57,11 +59,10 @@ mod testing;
 
 pub use chip::{Chip, ChipConfig, Pause};
 pub use event::ChipEvent;
-pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError};
+pub use flash::{DEFAULT_BYTES, Erase, Flash, FlashError, FlashOperation};
 pub use gpio::PinChange;
-pub use ports::UartPort;
 pub use reset::{ResetCause, ResetKind};
 pub use rom::emulated_functions;
 pub use time::{TICKS_PER_SECOND, Ticks};
-pub use uart::{Sent, Symbol};
 pub use unmodelled::{Access, Unmodelled, UnmodelledLog};
+pub use wires::{Low, Wire};

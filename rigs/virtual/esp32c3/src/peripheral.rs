@@ -8,6 +8,7 @@ use crate::event::ChipEvent;
 use crate::flash::Flash;
 use crate::memory::Sram;
 use crate::time::Ticks;
+use crate::wires::Wires;
 
 pub(crate) use crate::reset::{ResetCause, ResetKind};
 pub(crate) use crate::unmodelled::UnmodelledLog;
@@ -22,6 +23,8 @@ pub(crate) struct Context<'a> {
     pub sram: &'a mut Sram,
     /// The flash chip, for its controllers.
     pub flash: &'a mut Flash,
+    /// What hangs on the pins.
+    pub wires: &'a mut Wires,
     /// What is asked of the chip.
     pub requests: &'a mut Requests,
     /// Where accesses to what is not modelled are noted.
@@ -67,6 +70,8 @@ pub(crate) struct Requests {
     pub mmu_changed: bool,
     /// Pulls or input enables of the pads changed (IO_MUX): levels follow.
     pub pads_changed: bool,
+    /// A pin that is watched from outside changed its level.
+    pub pins_changed: bool,
     /// Blocks of the SYSTEM reset registers that were pulsed: bits of `PERIP_RST_EN0` (low word) and
     /// `PERIP_RST_EN1` (high word).
     pub peripheral_resets: u64,
@@ -81,6 +86,7 @@ impl Requests {
             || self.cpu_clock_changed
             || self.mmu_changed
             || self.pads_changed
+            || self.pins_changed
             || self.peripheral_resets != 0
     }
 }

@@ -16,6 +16,7 @@ use crate::peripheral::{Context, Peripheral, Requests, ResetKind};
 use crate::rom;
 use crate::time::Ticks;
 use crate::unmodelled::UnmodelledLog;
+use crate::wires::Wires;
 
 /// Mask ROM as seen over the data bus.
 const ROM_DATA: std::ops::Range<u32> = 0x3FF0_0000..0x3FF2_0000;
@@ -30,6 +31,7 @@ const BLOCKS: usize = Block::ALL.len();
 pub(crate) struct Soc {
     pub(crate) sram: Sram,
     pub(crate) flash: Flash,
+    pub(crate) wires: Wires,
     pub(crate) peripherals: Peripherals,
     pub(crate) clock: Clock,
     pub(crate) requests: Requests,
@@ -53,6 +55,7 @@ impl Soc {
         let mut soc = Soc {
             sram: Sram::new(),
             flash,
+            wires: Wires::default(),
             clock: Clock::new(peripherals.system.ticks_per_cycle()),
             peripherals,
             requests: Requests::default(),
@@ -99,8 +102,10 @@ impl Soc {
         now: Ticks,
         act: impl FnOnce(&mut Peripherals, &mut Context<'_>) -> T,
     ) -> T {
+        self.settle_lines(block, now);
         let result = self.with(now, 0, act);
         self.refresh(block);
+        self.settle_lines(block, now);
         result
     }
 
@@ -157,10 +162,19 @@ impl Soc {
             pc,
             sram: &mut self.sram,
             flash: &mut self.flash,
+            wires: &mut self.wires,
             requests: &mut self.requests,
             unmodelled: &mut self.unmodelled,
         };
         act(&mut self.peripherals, &mut context)
+    }
+
+    /// What happens to the pins concerns whoever listens there: before and after, both lines are brought up to date.
+    fn settle_lines(&mut self, block: Block, now: Ticks) {
+        if block == Block::Gpio && self.wires.pins() != 0 {
+            self.poll_block(Block::Uart0, now);
+            self.poll_block(Block::Uart1, now);
+        }
     }
 
     fn poll_block(&mut self, block: Block, now: Ticks) {
@@ -205,10 +219,12 @@ impl Soc {
         if self.events[block as usize] <= now.0 {
             self.poll_block(block, now);
         }
+        self.settle_lines(block, now);
         let result = self.with(now, pc, |peripherals, context| {
             act(peripherals.get(block), context)
         });
         self.refresh(block);
+        self.settle_lines(block, now);
         result
     }
 

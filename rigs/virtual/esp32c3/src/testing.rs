@@ -4,6 +4,7 @@ use crate::flash::Flash;
 use crate::memory::Sram;
 use crate::peripheral::{Context, Peripheral, Requests, UnmodelledLog};
 use crate::time::Ticks;
+use crate::wires::Wires;
 
 /// One peripheral with everything a [`Context`] borrows.
 pub(crate) struct Bench<P> {
@@ -11,6 +12,7 @@ pub(crate) struct Bench<P> {
     pub(crate) now: Ticks,
     pub(crate) sram: Sram,
     pub(crate) flash: Flash,
+    pub(crate) wires: Wires,
     pub(crate) requests: Requests,
     pub(crate) unmodelled: UnmodelledLog,
 }
@@ -22,6 +24,7 @@ impl<P: Peripheral> Bench<P> {
             now: Ticks::ZERO,
             sram: Sram::new(),
             flash: Flash::new(1 << 18).expect("a size that is made"),
+            wires: Wires::default(),
             requests: Requests::default(),
             unmodelled: UnmodelledLog::default(),
         }
@@ -33,6 +36,7 @@ impl<P: Peripheral> Bench<P> {
             pc: 0x4200_0000,
             sram: &mut self.sram,
             flash: &mut self.flash,
+            wires: &mut self.wires,
             requests: &mut self.requests,
             unmodelled: &mut self.unmodelled,
         };

@@ -1,13 +1,16 @@
-//! UART 0 and 1: FIFOs, baud timing, interrupts, and a line side that works in characters.
+//! UART 0 and 1: FIFOs, baud timing, interrupts, and a line side that works in edges.
 //!
-//! ESP32-C3 Technical Reference Manual, chapter "UART Controller". A character takes its bits at the configured rate in
-//! both directions; the receiver samples what comes at its own rate, so a wrong rate garbles and a long low is a break.
-//! Outside, [`Uart::take_sent`] tells each character at the moment it begins, so that whatever hangs on the line (a
-//! 1-Wire bus, a console) can answer while it is still being sent, and [`Uart::push_received`] puts characters on the
-//! receive line.
+//! ESP32-C3 Technical Reference Manual, chapter "UART Controller". The transmitter puts the levels of each bit on its
+//! line at the configured rate, the receiver samples what its line is at the same rate; where both go, and what hangs
+//! there, is known to `wires`. So whatever hangs on a pin (a 1-Wire bus) answers while a character is being sent, and a
+//! wrong rate or a line held low looks as it does on the bench.
 //!
-//! Not modelled: hardware and software flow control, RS-485, IrDA, autobaud, AT-command detection, wake-up, the idle gap
-//! between characters; configuration takes effect at once, not with `REG_UPDATE`.
+//! Time costs nothing while nothing can come of it: edges, characters and FIFO fills are worked out when a register is
+//! touched, or when one of them may raise an interrupt that is enabled; that is once a character at most.
+//!
+//! Not modelled: hardware and software flow control, RS-485, IrDA, autobaud, AT-command detection, wake-up, the glitch
+//! filter, the idle gap between characters; configuration takes effect at once, not with `REG_UPDATE`, for
+//! the transmitter with its next character; a character on its way is sent to its end whatever becomes of the FIFO.
 
 use std::collections::VecDeque;
 
@@ -15,6 +18,13 @@ use crate::event::ChipEvent;
 use crate::peripheral::{Context, Peripheral, ResetKind};
 use crate::registers::Registers;
 use crate::time::Ticks;
+use crate::wires::Edge;
+
+mod receiver;
+mod transmitter;
+
+use receiver::{Heard, Receiver};
+use transmitter::{Format, Parity, Sending, Symbol};
 
 const FIFO: u32 = 0x00;
 const INT_RAW: u32 = 0x04;
@@ -38,9 +48,18 @@ const INT_FRM_ERR: u32 = 1 << 3;
 const INT_RXFIFO_OVF: u32 = 1 << 4;
 const INT_BRK_DET: u32 = 1 << 7;
 const INT_RXFIFO_TOUT: u32 = 1 << 8;
+const INT_GLITCH_DET: u32 = 1 << 11;
 const INT_TX_BRK_DONE: u32 = 1 << 12;
 const INT_TX_DONE: u32 = 1 << 14;
 const INT_ALL: u32 = 0x000F_FFFF;
+/// Raised by what the receiver hears.
+const INT_RX: u32 = INT_RXFIFO_FULL
+    | INT_PARITY_ERR
+    | INT_FRM_ERR
+    | INT_RXFIFO_OVF
+    | INT_BRK_DET
+    | INT_RXFIFO_TOUT
+    | INT_GLITCH_DET;
 
 const CONF0_PARITY_ODD: u32 = 1 << 0;
 const CONF0_PARITY_EN: u32 = 1 << 1;
@@ -48,49 +67,21 @@ const CONF0_TXD_BRK: u32 = 1 << 8;
 const CONF0_LOOPBACK: u32 = 1 << 14;
 const CONF0_RXFIFO_RST: u32 = 1 << 17;
 const CONF0_TXFIFO_RST: u32 = 1 << 18;
+const CONF0_RXD_INV: u32 = 1 << 19;
+const CONF0_TXD_INV: u32 = 1 << 22;
+const CONF0_ERR_WR_MASK: u32 = 1 << 26;
 const CONF1_RX_TOUT_EN: u32 = 1 << 21;
 const ID_REG_UPDATE: u32 = 1 << 31;
-/// Lines at rest: TXD, RTS and DTR high; RXD and CTS high.
-const STATUS_IDLE: u32 = 0xE000_C000;
+/// RTS, DTR and CTS at rest: high.
+const STATUS_IDLE: u32 = 0x6000_4000;
+const STATUS_RXD: u32 = 1 << 15;
+const STATUS_TXD: u32 = 1 << 31;
 
 const FIFO_BYTES: usize = 128;
 /// Interrupt source of UART 0; UART 1 is the next.
 const FIRST_SOURCE: u32 = 21;
-/// Characters kept for whoever listens on the line.
-const SENT_MAX: usize = 4096;
 /// Console output is told in pieces of at most this many bytes.
 const CONSOLE_BYTES: usize = 256;
-
-/// A character on the transmit line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// When its start bit begins.
-    pub start: Ticks,
-    /// When its last stop bit is over.
-    pub end: Ticks,
-    /// Sixteenths of a tick a bit lasts.
-    pub bit_sixteenths: u64,
-    /// What it is.
-    pub symbol: Symbol,
-}
-
-/// What a character says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Symbol {
-    /// Data bits, from the lowest.
-    Byte(u8),
-    /// The line low for all the time.
-    Break,
-}
-
-/// A character on the receive line.
-#[derive(Clone, Copy, Debug)]
-struct Incoming {
-    start: Ticks,
-    end: Ticks,
-    bit_sixteenths: u64,
-    byte: u8,
-}
 
 /// One UART.
 pub(crate) struct Uart {
@@ -100,14 +91,16 @@ pub(crate) struct Uart {
     int_ena: u32,
     tx: VecDeque<u8>,
     rx: VecDeque<u8>,
-    sending: Option<Sent>,
-    /// In order of their end.
-    incoming: VecDeque<Incoming>,
+    /// How characters look, as configured.
+    format: Format,
+    sending: Option<Sending>,
+    receiver: Receiver,
+    /// Level on the transmit line, before it is inverted.
+    level: bool,
     /// When the receive timeout fires.
     timeout: Option<Ticks>,
-    /// Somebody listens on the line.
-    attached: bool,
-    sent: VecDeque<Sent>,
+    /// When the wire that is listened to may fall by itself.
+    next_fall: Option<Ticks>,
     /// Console bytes not told yet, and when the first was complete.
     console: Option<(Ticks, Vec<u8>)>,
 }
@@ -115,7 +108,7 @@ pub(crate) struct Uart {
 impl Uart {
     /// UART 0 or 1. The first is the console: what it sends is told as events.
     pub(crate) fn new(index: u32) -> Uart {
-        Uart {
+        let mut uart = Uart {
             index,
             registers: Registers::new(
                 if index == 0 { "uart0" } else { "uart1" },
@@ -152,45 +145,15 @@ impl Uart {
             tx: VecDeque::new(),
             rx: VecDeque::new(),
             sending: None,
-            incoming: VecDeque::new(),
+            receiver: Receiver::default(),
+            level: true,
             timeout: None,
-            attached: false,
-            sent: VecDeque::new(),
+            next_fall: None,
             console: None,
-        }
-    }
-
-    /// From now on [`Uart::take_sent`] tells what goes out.
-    pub(crate) fn attach(&mut self) {
-        self.attached = true;
-    }
-
-    /// The oldest character not taken yet; told when it begins.
-    pub(crate) fn take_sent(&mut self) -> Option<Sent> {
-        self.sent.pop_front()
-    }
-
-    /// A character of eight data bits and one stop bit begins on the receive line at `start`, each bit lasting
-    /// `bit_sixteenths` of 1/16 tick.
-    pub(crate) fn push_received(&mut self, start: Ticks, byte: u8, bit_sixteenths: u64) {
-        // The receiver is done in the middle of what it takes for the stop bit.
-        let own = self.bit_sixteenths();
-        let samples = 1 + self.data_bits() + u64::from(self.parity_enabled());
-        let end = start + Ticks((samples * 2 + 1) * own / 32);
-        let at = self
-            .incoming
-            .iter()
-            .rposition(|earlier| earlier.end <= end)
-            .map_or(0, |before| before + 1);
-        self.incoming.insert(
-            at,
-            Incoming {
-                start,
-                end,
-                bit_sixteenths,
-                byte,
-            },
-        );
+            format: Format::default(),
+        };
+        uart.find_format();
+        uart
     }
 
     /// Duration of a bit in 1/16 tick, as configured.
@@ -214,22 +177,28 @@ impl Uart {
         (ticks * (whole * scale + part) * sixteenths / (of * scale)).max(1)
     }
 
-    fn data_bits(&self) -> u64 {
-        u64::from(self.registers.get(CONF0) >> 2 & 3) + 5
-    }
-
-    fn parity_enabled(&self) -> bool {
-        self.registers.get(CONF0) & CONF0_PARITY_EN != 0
-    }
-
-    /// Bits of a whole character, in halves of a bit.
-    fn character_half_bits(&self) -> u64 {
-        let stop = match self.registers.get(CONF0) >> 4 & 3 {
-            2 => 3,
-            3 => 4,
-            _ => 2,
+    /// Works out how characters look, after a register may have changed it.
+    fn find_format(&mut self) {
+        let conf0 = self.registers.get(CONF0);
+        let parity = if conf0 & CONF0_PARITY_ODD != 0 {
+            Parity::Odd
+        } else {
+            Parity::Even
         };
-        2 * (1 + self.data_bits() + u64::from(self.parity_enabled())) + stop
+        self.format = Format {
+            data_bits: u64::from(conf0 >> 2 & 3) + 5,
+            parity: (conf0 & CONF0_PARITY_EN != 0).then_some(parity),
+            stop_half_bits: match conf0 >> 4 & 3 {
+                2 => 3,
+                3 => 4,
+                _ => 2,
+            },
+            bit_sixteenths: self.bit_sixteenths(),
+        };
+    }
+
+    fn is_set(&self, conf0: u32) -> bool {
+        self.registers.get(CONF0) & conf0 != 0
     }
 
     fn rx_full_threshold(&self) -> usize {
@@ -252,44 +221,50 @@ impl Uart {
     }
 
     /// Begins the next character, if there is one.
-    fn start_sending(&mut self, now: Ticks) {
+    fn start_sending(&mut self, at: Ticks) {
         if self.sending.is_some() {
             return;
         }
-        let bit_sixteenths = self.bit_sixteenths();
-        let (symbol, half_bits) = if let Some(byte) = self.tx.pop_front() {
-            (Symbol::Byte(byte), self.character_half_bits())
-        } else if self.registers.get(CONF0) & CONF0_TXD_BRK != 0 {
+        if let Some(byte) = self.tx.pop_front() {
+            self.sending = Some(Sending::byte(at, byte, &self.format));
+        } else if self.is_set(CONF0_TXD_BRK) {
             let bits = u64::from(self.registers.get(TXBRK_CONF) & 0xFF);
-            (Symbol::Break, 2 * bits.max(1))
-        } else {
-            return;
-        };
-        let sent = Sent {
-            start: now,
-            end: now + Ticks((half_bits * bit_sixteenths).div_ceil(32)),
-            bit_sixteenths,
-            symbol,
-        };
-        self.sending = Some(sent);
-        if self.attached {
-            if self.sent.len() >= SENT_MAX {
-                self.sent.pop_front();
-            }
-            self.sent.push_back(sent);
-        }
-        if self.registers.get(CONF0) & CONF0_LOOPBACK != 0
-            && let Symbol::Byte(byte) = symbol
-        {
-            self.push_received(now, byte, bit_sixteenths);
+            self.sending = Some(Sending::pause(at, bits.max(1), &self.format));
         }
     }
 
+    /// Brings both lines and FIFOs up to `context.now`.
+    fn advance(&mut self, context: &mut Context<'_>) {
+        let now = context.now;
+        while let Some(sending) = &mut self.sending {
+            while let Some(at) = sending.next_edge().filter(|at| *at <= now) {
+                let level = sending.take_edge();
+                self.level = level;
+                let inverted = self.registers.get(CONF0) & CONF0_TXD_INV != 0;
+                let level = level != inverted;
+                context.wires.transmit(at, self.index as usize, level);
+                if self.registers.get(CONF0) & CONF0_LOOPBACK != 0 {
+                    self.receiver.edge(Edge { at, level });
+                }
+            }
+            if sending.end > now {
+                break;
+            }
+            let sending = *sending;
+            self.finish_sending(sending, context);
+        }
+        self.listen(context);
+        if self.timeout.is_some_and(|at| at <= now) {
+            self.timeout = None;
+            self.int_raw |= INT_RXFIFO_TOUT;
+        }
+        self.raise_by_fill();
+        self.next_fall = context.wires.next_fall(self.index as usize);
+    }
+
     /// The character on the line is over.
-    fn finish_sending(&mut self, context: &mut Context<'_>) {
-        let Some(sent) = self.sending.take() else {
-            return;
-        };
+    fn finish_sending(&mut self, sent: Sending, context: &mut Context<'_>) {
+        self.sending = None;
         match sent.symbol {
             Symbol::Byte(byte) => self.print(byte, sent.end, context),
             Symbol::Break => {
@@ -303,6 +278,96 @@ impl Uart {
             self.int_raw |= INT_TX_DONE;
             self.flush_console(context);
         }
+    }
+
+    /// Hears what there is to hear.
+    fn listen(&mut self, context: &mut Context<'_>) {
+        context.wires.advance(context.now);
+        let inverted = self.is_set(CONF0_RXD_INV);
+        while let Some(edge) = context.wires.hear(self.index as usize) {
+            if !self.is_set(CONF0_LOOPBACK) {
+                self.receiver.edge(Edge {
+                    level: edge.level != inverted,
+                    ..edge
+                });
+            }
+        }
+        while let Some(heard) = self.receiver.hear(context.now, &self.format) {
+            self.receive(heard);
+        }
+    }
+
+    fn receive(&mut self, heard: Heard) {
+        let Heard::Character {
+            value,
+            parity_error,
+            frame_error,
+            end,
+        } = heard
+        else {
+            self.int_raw |= INT_GLITCH_DET;
+            return;
+        };
+        if parity_error {
+            self.int_raw |= INT_PARITY_ERR;
+        }
+        if frame_error {
+            self.int_raw |= INT_FRM_ERR;
+            if value == 0 {
+                self.int_raw |= INT_BRK_DET;
+            }
+        }
+        let refused = (parity_error || frame_error) && self.is_set(CONF0_ERR_WR_MASK);
+        if self.rx.len() >= FIFO_BYTES {
+            self.int_raw |= INT_RXFIFO_OVF;
+        } else if !refused && !self.is_set(CONF0_RXFIFO_RST) {
+            self.rx.push_back(value);
+        }
+        let is_on = self.registers.get(CONF1) & CONF1_RX_TOUT_EN != 0;
+        self.timeout = (is_on && !self.rx.is_empty()).then(|| {
+            let bits = u64::from(self.registers.get(MEM_CONF) >> 16 & 0x3FF).max(1);
+            end + Ticks(bits * self.format.bit_sixteenths / 16)
+        });
+    }
+
+    /// When the transmitter may raise an interrupt that is enabled, or has console output to tell.
+    fn next_sent(&self) -> Option<Ticks> {
+        let sending = self.sending?;
+        let character = self.format.character();
+        // After so many characters more than the one on the line.
+        let after = |count: usize| Ticks(sending.end.0 + count as u64 * character.0);
+        let enabled = |interrupt| self.int_ena & interrupt != 0;
+        let left = self.tx.len();
+        let told = self.index == 0 || enabled(INT_TX_BRK_DONE);
+        let drained = (left + 1).saturating_sub(self.tx_empty_threshold());
+        let waits_for_drain =
+            enabled(INT_TXFIFO_EMPTY) && self.int_raw & INT_TXFIFO_EMPTY == 0 && drained > 0;
+        [
+            told.then_some(sending.end),
+            waits_for_drain.then(|| after(drained - 1)),
+            enabled(INT_TX_DONE).then(|| after(left)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// When the receiver may raise an interrupt that is enabled. Between characters that is not before the next falling
+    /// edge has become one, whoever makes it.
+    fn next_heard(&self) -> Option<Ticks> {
+        if self.int_ena & INT_RX == 0 {
+            return None;
+        }
+        if let Some(complete) = self.receiver.complete_at(&self.format) {
+            return Some(complete);
+        }
+        let own = self.sending.and_then(|sending| {
+            let more = !self.tx.is_empty() || self.is_set(CONF0_TXD_BRK);
+            let edge = sending.next_edge().or(more.then_some(sending.end))?;
+            let format = &self.format;
+            Some(edge + Ticks(format.bit_sixteenths * (2 * format.payload_bits() + 3) / 32))
+        });
+        own.into_iter().chain(self.next_fall).min()
     }
 
     fn print(&mut self, byte: u8, at: Ticks, context: &mut Context<'_>) {
@@ -325,48 +390,30 @@ impl Uart {
             });
         }
     }
+}
 
-    /// Samples a character at the receiver's own rate.
-    fn finish_receiving(&mut self, incoming: Incoming) {
-        let own = self.bit_sixteenths();
-        let data_bits = self.data_bits();
-        let parity = u64::from(self.parity_enabled());
-        // Level of the line in the middle of the receiver's bit `n`.
-        let level = |n: u64| {
-            let bit = (2 * n + 1) * own / 2 / incoming.bit_sixteenths.max(1);
-            match bit {
-                0 => 0,
-                1..=8 => u32::from(incoming.byte >> (bit - 1) & 1),
-                _ => 1,
-            }
-        };
-        if level(0) == 1 {
-            // Too short for a start bit: noise.
-            return;
+impl Uart {
+    /// `CONF0` is written.
+    fn configure(&mut self, value: u32, context: &mut Context<'_>) {
+        let changed = self.registers.get(CONF0) ^ value;
+        self.registers.write(CONF0, value, context);
+        if value & CONF0_RXFIFO_RST != 0 {
+            self.rx.clear();
+            self.timeout = None;
         }
-        let value = (0..data_bits).fold(0_u32, |value, n| value | level(1 + n) << n);
-        let stop = level(1 + data_bits + parity);
-        if parity == 1 {
-            let odd = self.registers.get(CONF0) & CONF0_PARITY_ODD;
-            if (value.count_ones() + level(1 + data_bits)) & 1 != odd {
-                self.int_raw |= INT_PARITY_ERR;
-            }
+        if value & CONF0_TXFIFO_RST != 0 {
+            self.tx.clear();
         }
-        if stop == 0 {
-            self.int_raw |= INT_FRM_ERR;
-            if value == 0 {
-                self.int_raw |= INT_BRK_DET;
-            }
+        let at = context.now;
+        if changed & CONF0_TXD_INV != 0 {
+            let level = self.level != (value & CONF0_TXD_INV != 0);
+            context.wires.transmit(at, self.index as usize, level);
         }
-        if self.rx.len() >= FIFO_BYTES {
-            self.int_raw |= INT_RXFIFO_OVF;
-        } else {
-            self.rx.push_back(value as u8);
+        if changed & CONF0_RXD_INV != 0 {
+            let level = !self.receiver.level();
+            self.receiver.edge(Edge { at, level });
         }
-        self.timeout = (self.registers.get(CONF1) & CONF1_RX_TOUT_EN != 0).then(|| {
-            let bits = u64::from(self.registers.get(MEM_CONF) >> 16 & 0x3FF).max(1);
-            incoming.end + Ticks(bits * own / 16)
-        });
+        self.start_sending(at);
     }
 }
 
@@ -376,6 +423,7 @@ impl Peripheral for Uart {
     }
 
     fn read(&mut self, offset: u32, context: &mut Context<'_>) -> u32 {
+        self.advance(context);
         match offset {
             FIFO => {
                 let byte = self.rx.pop_front().unwrap_or(0);
@@ -388,22 +436,24 @@ impl Peripheral for Uart {
             INT_ST => self.int_raw & self.int_ena,
             INT_ENA => self.int_ena,
             INT_CLR => 0,
-            STATUS => STATUS_IDLE | (self.tx.len() as u32) << 16 | self.rx.len() as u32,
+            STATUS => {
+                let txd = self.level != self.is_set(CONF0_TXD_INV);
+                let levels = if txd { STATUS_TXD } else { 0 }
+                    | if self.receiver.level() { STATUS_RXD } else { 0 };
+                STATUS_IDLE | levels | (self.tx.len() as u32) << 16 | self.rx.len() as u32
+            }
             FSM_STATUS => {
-                let receiving = self
-                    .incoming
-                    .front()
-                    .is_some_and(|first| first.start <= context.now);
-                u32::from(self.sending.is_some()) << 4 | u32::from(receiving)
+                u32::from(self.sending.is_some()) << 4 | u32::from(self.receiver.is_hearing())
             }
             _ => self.registers.read(offset, context),
         }
     }
 
     fn write(&mut self, offset: u32, value: u32, context: &mut Context<'_>) {
+        self.advance(context);
         match offset {
             FIFO => {
-                if self.tx.len() < FIFO_BYTES {
+                if self.tx.len() < FIFO_BYTES && !self.is_set(CONF0_TXFIFO_RST) {
                     self.tx.push_back(value as u8);
                 }
                 self.start_sending(context.now);
@@ -411,47 +461,23 @@ impl Peripheral for Uart {
             INT_RAW | INT_ST | STATUS | FSM_STATUS => {}
             INT_ENA => self.int_ena = value & INT_ALL,
             INT_CLR => self.int_raw &= !value,
-            CONF0 => {
-                self.registers.write(CONF0, value, context);
-                if value & CONF0_RXFIFO_RST != 0 {
-                    self.rx.clear();
-                    self.timeout = None;
-                }
-                if value & CONF0_TXFIFO_RST != 0 {
-                    self.tx.clear();
-                }
-                self.start_sending(context.now);
-            }
+            CONF0 => self.configure(value, context),
             ID => self.registers.write(ID, value & !ID_REG_UPDATE, context),
             _ => self.registers.write(offset, value, context),
         }
-        self.raise_by_fill();
+        if matches!(offset, CONF0 | CLKDIV | CLK_CONF) {
+            self.find_format();
+        }
+        self.advance(context);
     }
 
     fn poll(&mut self, context: &mut Context<'_>) {
-        while self
-            .sending
-            .is_some_and(|sending| sending.end <= context.now)
-        {
-            self.finish_sending(context);
-        }
-        while let Some(incoming) = self.incoming.front().copied()
-            && incoming.end <= context.now
-        {
-            self.incoming.pop_front();
-            self.finish_receiving(incoming);
-        }
-        if self.timeout.is_some_and(|at| at <= context.now) {
-            self.timeout = None;
-            self.int_raw |= INT_RXFIFO_TOUT;
-        }
-        self.raise_by_fill();
+        self.advance(context);
     }
 
     fn next_event(&self) -> Option<Ticks> {
-        let sending = self.sending.map(|sending| sending.end);
-        let incoming = self.incoming.front().map(|incoming| incoming.end);
-        [sending, incoming, self.timeout]
+        let timeout = self.timeout.filter(|_| self.int_ena & INT_RXFIFO_TOUT != 0);
+        [self.next_sent(), self.next_heard(), timeout]
             .into_iter()
             .flatten()
             .min()
@@ -464,199 +490,10 @@ impl Peripheral for Uart {
     fn reset(&mut self, kind: ResetKind) {
         self.registers.reset(kind);
         if kind >= ResetKind::Core {
-            *self = Uart {
-                attached: self.attached,
-                sent: std::mem::take(&mut self.sent),
-                ..Uart::new(self.index)
-            };
+            *self = Uart::new(self.index);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::Bench;
-
-    /// 115,200 baud from the crystal: 40 MHz / 347 + 4/16.
-    fn bench(index: u32) -> Bench<Uart> {
-        let mut bench = Bench::new(Uart::new(index));
-        bench.write(CLK_CONF, 0x0370_0000);
-        bench.write(CLKDIV, 4 << 20 | 347);
-        bench.peripheral.attach();
-        bench
-    }
-
-    const BIT: u64 = 12 * (347 * 16 + 4);
-
-    #[test]
-    fn a_character_takes_its_bits() {
-        let mut bench = bench(1);
-        bench.write(FIFO, 0x55);
-        let sent = bench.peripheral.take_sent().unwrap();
-        assert_eq!((sent.start, sent.symbol), (Ticks(0), Symbol::Byte(0x55)));
-        assert_eq!(sent.bit_sixteenths, BIT);
-        // Ten bits at 115,200 baud: 86.8 µs.
-        assert_eq!(sent.end.as_nanos() / 100, 868);
-        assert_eq!(bench.read(FSM_STATUS), 0x10);
-        assert_eq!(bench.read(INT_RAW) & INT_TX_DONE, 0);
-        bench.run_until(sent.end);
-        assert_eq!(bench.read(FSM_STATUS), 0);
-        assert_eq!(bench.read(INT_RAW) & INT_TX_DONE, INT_TX_DONE);
-    }
-
-    #[test]
-    fn frame_formats() {
-        let check = |conf0: u32, half_bits: u64| {
-            let mut bench = bench(1);
-            bench.write(CONF0, conf0);
-            bench.write(FIFO, 0);
-            let sent = bench.peripheral.take_sent().unwrap();
-            assert_eq!(sent.end.0, (half_bits * BIT).div_ceil(32), "{conf0:#x}");
-        };
-        check(3 << 2 | 1 << 4, 20);
-        check(3 << 2 | 3 << 4, 22);
-        check(2 << 2 | 2 << 4, 19);
-        check(3 << 2 | 1 << 4 | CONF0_PARITY_EN, 22);
-    }
-
-    #[test]
-    fn baud_from_each_source_with_its_fractions() {
-        let check = |clock: u32, divider: u32, expected: u64| {
-            let mut bench = bench(1);
-            bench.write(CLK_CONF, clock);
-            bench.write(CLKDIV, divider);
-            assert_eq!(bench.peripheral.bit_sixteenths(), expected);
-        };
-        check(1 << 20, 694, 6 * 694 * 16);
-        check(3 << 20 | 1 << 12, 100, 12 * 2 * 1600);
-        check(2 << 20, 7, 192 * 16);
-        // Divider 1 + 1/2.
-        check(3 << 20 | 2 << 6 | 1, 8 << 20 | 10, 12 * 3 * 168 / 2);
-    }
-
-    #[test]
-    fn fifo_holds_128_bytes_and_tells_its_fill() {
-        let mut bench = bench(1);
-        bench.write(CONF1, 96 << 9);
-        assert_eq!(bench.read(INT_RAW), INT_TXFIFO_EMPTY);
-        (0..140).for_each(|n| bench.write(FIFO, n));
-        // One is on the line.
-        assert_eq!(bench.read(STATUS) >> 16 & 0x3FF, 128);
-        assert_eq!(bench.read(INT_RAW), INT_TXFIFO_EMPTY, "until it is cleared");
-        bench.write(INT_CLR, INT_TXFIFO_EMPTY);
-        assert_eq!(bench.read(INT_RAW), 0);
-        bench.write(INT_ENA, INT_TXFIFO_EMPTY);
-        while bench.peripheral.interrupts() == 0 {
-            let next = bench.peripheral.next_event().unwrap();
-            bench.run_until(next);
-        }
-        assert_eq!(bench.read(STATUS) >> 16 & 0x3FF, 95);
-        assert_eq!(bench.peripheral.interrupts(), 1 << 22);
-        bench.write(CONF0, 0x1000_001C | CONF0_TXFIFO_RST);
-        assert_eq!(bench.read(STATUS) >> 16 & 0x3FF, 0);
-    }
-
-    #[test]
-    fn receive_threshold_overflow_and_timeout() {
-        let mut bench = bench(0);
-        bench.write(CONF1, 3 | CONF1_RX_TOUT_EN);
-        bench.write(MEM_CONF, 20 << 16);
-        bench.write(INT_CLR, INT_TXFIFO_EMPTY);
-        let character = 10 * BIT / 16;
-        for n in 0..2 {
-            bench
-                .peripheral
-                .push_received(Ticks(n * character), b'a' + n as u8, BIT);
-        }
-        bench.run_until(Ticks(2 * character));
-        assert_eq!(bench.read(INT_RAW), 0);
-        bench.run_until(Ticks(4 * character));
-        assert_eq!(bench.read(INT_RAW), INT_RXFIFO_TOUT);
-        bench.write(INT_CLR, INT_RXFIFO_TOUT);
-        bench.peripheral.push_received(bench.now, b'c', BIT);
-        bench.run(Ticks(character));
-        assert_eq!(bench.read(INT_RAW), INT_RXFIFO_FULL);
-        assert_eq!(bench.read(STATUS) & 0x3FF, 3);
-        bench.write(INT_CLR, INT_RXFIFO_FULL);
-        assert_eq!(bench.read(INT_RAW), INT_RXFIFO_FULL, "it is still full");
-        let bytes: Vec<u32> = (0..4).map(|_| bench.read(FIFO)).collect();
-        assert_eq!(bytes, [0x61, 0x62, 0x63, 0]);
-        assert_eq!(bench.read(INT_RAW), INT_RXFIFO_FULL, "until it is cleared");
-        bench.write(INT_CLR, INT_RXFIFO_FULL);
-        assert_eq!(bench.read(INT_RAW), 0);
-        for n in 0..129 {
-            let start = bench.now + Ticks(n * character);
-            bench.peripheral.push_received(start, 0, BIT);
-        }
-        bench.run(Ticks(131 * character));
-        assert_ne!(bench.read(INT_RAW) & INT_RXFIFO_OVF, 0);
-        assert_eq!(bench.read(STATUS) & 0x3FF, 128);
-    }
-
-    #[test]
-    fn receiver_samples_at_its_own_rate() {
-        let check = |byte: u8, bit: u64, value: u32, errors: u32| {
-            let mut bench = bench(1);
-            bench.peripheral.push_received(Ticks(0), byte, bit);
-            bench.run(Ticks::from_millis(10));
-            let raw = bench.read(INT_RAW) & (INT_FRM_ERR | INT_BRK_DET);
-            assert_eq!((bench.read(FIFO), raw), (value, errors), "{byte:#x} {bit}");
-        };
-        check(0xA5, BIT, 0xA5, 0);
-        check(0xA5, BIT * 101 / 100, 0xA5, 0);
-        // Twelve times slower: the start bit alone is a break.
-        check(0xFF, BIT * 12, 0, INT_FRM_ERR | INT_BRK_DET);
-        // Twice slower: every bit twice.
-        check(0b0000_0101, BIT * 2, 0b0110_0110, INT_FRM_ERR);
-        // Far too fast: no start bit is seen.
-        check(0xFF, BIT / 12, 0, 0);
-    }
-
-    #[test]
-    fn loopback_and_break() {
-        let mut bench = bench(1);
-        bench.write(CONF0, 0x1000_001C | CONF0_LOOPBACK);
-        bench.write(FIFO, 0x42);
-        bench.run(Ticks::from_millis(1));
-        assert_eq!(bench.read(FIFO), 0x42);
-        bench.peripheral.take_sent();
-        bench.write(CONF0, 0x1000_001C | CONF0_TXD_BRK);
-        let sent = bench.peripheral.take_sent().unwrap();
-        assert_eq!(sent.symbol, Symbol::Break);
-        assert_eq!((sent.end.0 - sent.start.0) * 16 / BIT, 10);
-        bench.run(Ticks::from_millis(1));
-        assert_eq!(bench.read(INT_RAW) & INT_TX_BRK_DONE, INT_TX_BRK_DONE);
-        assert_eq!(bench.read(CONF0) & CONF0_TXD_BRK, 0);
-    }
-
-    #[test]
-    fn uart0_is_the_console() {
-        let mut bench = bench(0);
-        for byte in *b"boot\nok" {
-            bench.write(FIFO, u32::from(byte));
-        }
-        bench.run(Ticks::from_millis(1));
-        let told: Vec<(u64, Vec<u8>)> = std::mem::take(&mut bench.requests.events)
-            .into_iter()
-            .map(|event| match event {
-                ChipEvent::Console { at, bytes, .. } => (at.as_micros(), bytes),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(told, [(86, b"boot\n".to_vec()), (520, b"ok".to_vec())]);
-    }
-
-    #[test]
-    fn update_bit_clears_itself_and_reset_restores() {
-        let mut bench = bench(1);
-        bench.write(ID, ID_REG_UPDATE | 0x500);
-        assert_eq!(bench.read(ID), 0x500);
-        bench.write(FIFO, 1);
-        bench.peripheral.reset(ResetKind::Cpu);
-        assert_eq!(bench.read(CLKDIV), 4 << 20 | 347);
-        bench.peripheral.reset(ResetKind::Core);
-        assert_eq!(bench.read(CLKDIV), 0x2B6);
-        assert_eq!(bench.peripheral.next_event(), None);
-    }
-}
+mod tests;

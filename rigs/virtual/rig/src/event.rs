@@ -44,6 +44,11 @@ pub enum RigEventKind {
         /// Where it stands.
         pc: u32,
     },
+    /// The chip drives a pin high that a fixture pulls low: the pin of the bus is not open-drain.
+    PinConflict {
+        /// The pin.
+        pin: u8,
+    },
     /// The chip's supply was switched.
     Power {
         /// True when it came on.
@@ -66,6 +71,7 @@ impl From<ChipEvent> for RigEvent {
             ChipEvent::BootFailed { at, reason } => (at, RigEventKind::BootFailed { reason }),
             ChipEvent::Console { at, port, bytes } => (at, RigEventKind::Console { port, bytes }),
             ChipEvent::Lockup { at, pc } => (at, RigEventKind::Lockup { pc }),
+            ChipEvent::PinConflict { at, pin } => (at, RigEventKind::PinConflict { pin }),
         };
         RigEvent {
             at: at.as_duration(),
@@ -90,6 +96,12 @@ impl fmt::Display for RigEventKind {
                 )
             }
             RigEventKind::Lockup { pc } => write!(f, "locked up at {pc:#x}"),
+            RigEventKind::PinConflict { pin } => {
+                write!(
+                    f,
+                    "GPIO{pin} is driven high against a fixture: make it open-drain"
+                )
+            }
             RigEventKind::Power { on } => f.write_str(if *on { "power on" } else { "power off" }),
             RigEventKind::Link { up } => f.write_str(if *up { "link up" } else { "link down" }),
             RigEventKind::Unmodelled(access) => write!(f, "{access}"),
@@ -123,6 +135,10 @@ mod tests {
                 bytes: b"hi\r\n".to_vec(),
             },
             "uart0: hi\\r\\n",
+        );
+        check(
+            RigEventKind::PinConflict { pin: 10 },
+            "GPIO10 is driven high against a fixture: make it open-drain",
         );
         check(RigEventKind::Power { on: false }, "power off");
         check(RigEventKind::Link { up: true }, "link up");

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use virtual_debug::{DebugModule, DebugTarget, ExecuteError, RegisterError, Tap};
-use virtual_esp32c3::{Access, Chip, Pause, Ticks};
+use virtual_esp32c3::{Access, Chip, FlashOperation, Pause, Ticks};
 use virtual_hart::{BusFault, Width};
 
 use crate::event::{RigEvent, RigEventKind};
 use crate::pace::Activity;
+use crate::power::{CutMoment, PowerCut, Supply};
 
 /// IDCODE of the ESP32-C3's TAP: Espressif, part 5, version 0.
 pub(crate) const IDCODE: u32 = 0x0000_5C25;
@@ -21,7 +22,7 @@ const STEP_MAX: Ticks = Ticks::from_millis(100);
 pub(crate) struct Machine {
     pub(crate) chip: Chip,
     module: DebugModule,
-    powered: bool,
+    supply: Supply,
     /// The hart can't go on until it is reset, or the debugger puts it elsewhere.
     stuck: bool,
     /// Time that went by for everybody else while the debugger had the hart halted: chip time stands still then, the
@@ -40,7 +41,7 @@ impl Machine {
         Machine {
             chip,
             module: DebugModule::new(),
-            powered: true,
+            supply: Supply::default(),
             stuck: false,
             halted_for: Duration::ZERO,
             touched: false,
@@ -56,11 +57,18 @@ impl Machine {
 
     /// Lets the chip run until this time or for this many instructions.
     pub(crate) fn run(&mut self, until: Duration, instructions: u64) {
+        let until = self.supply.next().map_or(until, |at| until.min(at));
         if self.chip.is_halted() {
             self.halted_for += until.saturating_sub(self.now());
         } else {
             let until = until.saturating_sub(self.halted_for);
-            self.chip.run(Ticks::from_duration(until), instructions);
+            let pause = self.chip.run(Ticks::from_duration(until), instructions);
+            if pause == Pause::PowerFailed {
+                self.switch_off();
+            }
+        }
+        if let Some(on) = self.supply.due(self.now()) {
+            self.switch(on);
         }
     }
 
@@ -68,9 +76,10 @@ impl Machine {
     pub(crate) fn activity(&self) -> Activity {
         if self.chip.is_halted() {
             Activity::Halted
-        } else if self.chip.is_idle() || self.stuck || !self.powered {
-            let next = self.chip.next_event();
-            Activity::Idle(next.map(|at| at.as_duration() + self.halted_for))
+        } else if self.chip.is_idle() || self.stuck || !self.is_powered() {
+            let chip = self.chip.next_event();
+            let chip = chip.map(|at| at.as_duration() + self.halted_for);
+            Activity::Idle(chip.into_iter().chain(self.supply.next()).min())
         } else {
             Activity::Busy
         }
@@ -92,23 +101,59 @@ impl Machine {
     }
 
     pub(crate) fn is_powered(&self) -> bool {
-        self.powered
+        self.chip.is_powered()
     }
 
-    /// Switches the supply. The debug module loses its state with it.
+    /// Switches the supply. A cut that was to come is forgotten.
     pub(crate) fn set_power(&mut self, on: bool) {
-        if self.powered == on {
+        self.supply = Supply::default();
+        self.chip.fail_power_in_flash(FlashOperation::Any, 0, None);
+        self.switch(on);
+    }
+
+    /// The supply is to be cut, once. Replaces a cut that was to come. `told` is what the clock reads: the chip may be
+    /// behind it.
+    pub(crate) fn cut_power(&mut self, told: Duration, cut: PowerCut) {
+        let now = self.now();
+        self.touched = true;
+        let (operation, nth, delay) = match cut.when {
+            CutMoment::FlashOperation {
+                operation,
+                nth,
+                delay,
+            } => (operation, nth, delay.map(Ticks::from_duration)),
+            CutMoment::Now | CutMoment::After(_) => (FlashOperation::Any, 0, None),
+        };
+        self.chip.fail_power_in_flash(operation, nth, delay);
+        self.supply.plan(now.max(told), cut);
+        if cut.when == CutMoment::Now {
+            self.switch(false);
+        }
+    }
+
+    fn switch(&mut self, on: bool) {
+        if on == self.is_powered() {
+            if !on {
+                self.supply.went_off(self.now());
+            }
             return;
         }
-        self.powered = on;
-        self.touched = true;
-        self.note(RigEventKind::Power { on });
         if on {
+            self.touched = true;
+            self.note(RigEventKind::Power { on });
             self.chip.power_on();
         } else {
-            self.module = DebugModule::new();
             self.chip.power_off();
+            self.switch_off();
         }
+    }
+
+    /// The chip has lost its supply. The debug module loses its state with it.
+    fn switch_off(&mut self) {
+        self.touched = true;
+        self.note(RigEventKind::Power { on: false });
+        self.module = DebugModule::new();
+        self.supply.went_off(self.now());
     }
 
     pub(crate) fn set_link(&mut self, up: bool) {
@@ -119,7 +164,7 @@ impl Machine {
 
     /// A whole scan of the selected data register; a chip without power answers with zeros.
     pub(crate) fn scan_dr(&mut self, tap: &mut Tap, value: u64, length: u32) -> u64 {
-        if !self.powered {
+        if !self.is_powered() {
             return 0;
         }
         let mut target = ChipTarget {
@@ -138,7 +183,7 @@ impl Machine {
             stuck: &mut self.stuck,
         };
         let tdo = tap.clock(&mut self.module, &mut target, tms, tdi);
-        tdo && self.powered
+        tdo && self.is_powered()
     }
 
     fn note(&mut self, what: RigEventKind) {

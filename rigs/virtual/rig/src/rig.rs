@@ -17,6 +17,7 @@ use crate::error::VirtualRigError;
 use crate::event::RigEvent;
 use crate::machine::Machine;
 use crate::pace::Pacer;
+use crate::power::PowerCut;
 use crate::probe::{PRODUCT_ID, VENDOR_ID};
 use crate::registry;
 use crate::settings::VirtualRigSettings;
@@ -115,9 +116,19 @@ impl VirtualRig {
         self.events.clone()
     }
 
-    /// Takes the supply away from the chip. Chip time goes on; RTC memory and a half-done flash write are lost.
+    /// Takes the supply away from the chip. Chip time goes on; RTC memory and a half-done flash write are lost. A cut
+    /// that was to come is forgotten.
     pub fn power_off(&self) {
         self.shared.operate(|machine| machine.set_power(false)).ok();
+    }
+
+    /// Cuts the supply once, at a chosen moment, and gives it back. Replaces a cut that was to come. Both are told as
+    /// [`RigEventKind::Power`](crate::RigEventKind::Power).
+    pub fn cut_power(&self, cut: PowerCut) {
+        let now = self.clock().now();
+        self.shared
+            .operate(|machine| machine.cut_power(now, cut))
+            .ok();
     }
 
     /// Gives the supply back: the chip starts with a power-on reset.

@@ -1,7 +1,7 @@
 //! The whole chip, from outside: small programs boot from flash, and what they leave behind is looked at.
 
 #[path = "../../../hart/tests/support/assembler.rs"]
-mod assembler;
+pub(crate) mod assembler;
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,10 @@ const MATRIX: u32 = 0x600C_2000;
 const WATCHDOG_KEY: u32 = 0x50D8_3AA1;
 
 /// A program: `main` is written first, `handler` is where interrupts go.
-fn program(main: impl FnOnce(&mut Assembler), handler: impl FnOnce(&mut Assembler)) -> Vec<u8> {
+pub(crate) fn program(
+    main: impl FnOnce(&mut Assembler),
+    handler: impl FnOnce(&mut Assembler),
+) -> Vec<u8> {
     let mut a = Assembler::new(CODE);
     let entry = a.label();
     for _ in 0..32 {
@@ -67,7 +70,7 @@ fn clear_after_power_on(a: &mut Assembler) {
     a.bind(reset_before);
 }
 
-fn write(a: &mut Assembler, address: u32, value: u32) {
+pub(crate) fn write(a: &mut Assembler, address: u32, value: u32) {
     a.li(T0, address);
     a.li(T1, value);
     a.sw(T1, T0, 0);
@@ -95,13 +98,13 @@ fn copy_time(a: &mut Assembler, to: u32) {
 }
 
 /// Routes interrupt `source` to line 17 with priority 1.
-fn route(a: &mut Assembler, source: u32) {
+pub(crate) fn route(a: &mut Assembler, source: u32) {
     write(a, MATRIX + source * 4, 17);
     write(a, MATRIX + 0x114 + 17 * 4, 1);
     write(a, MATRIX + 0x104, 1 << 17);
 }
 
-fn chip_with(image: &ImageBuilder, seed: u64) -> Chip {
+pub(crate) fn chip_with(image: &ImageBuilder, seed: u64) -> Chip {
     let mut flash = Flash::new(1 << 20).expect("a size that is made");
     assert!(flash.preset(0, &flash_with(image)));
     Chip::new(ChipConfig {
@@ -112,7 +115,7 @@ fn chip_with(image: &ImageBuilder, seed: u64) -> Chip {
     })
 }
 
-fn boot(code: &[u8]) -> Chip {
+pub(crate) fn boot(code: &[u8]) -> Chip {
     // The vectors lead to the handler; execution begins behind them.
     chip_with(&ImageBuilder::new(MAIN).segment(CODE, code), 1)
 }
@@ -127,7 +130,7 @@ fn kept(chip: &mut Chip) -> u32 {
 }
 
 /// Runs to `limit`, over resets.
-fn run_to(chip: &mut Chip, limit: Ticks) -> Pause {
+pub(crate) fn run_to(chip: &mut Chip, limit: Ticks) -> Pause {
     loop {
         match chip.run(limit, u64::MAX) {
             Pause::Reset | Pause::FrameSent => {}
@@ -136,7 +139,7 @@ fn run_to(chip: &mut Chip, limit: Ticks) -> Pause {
     }
 }
 
-fn resets(chip: &mut Chip) -> Vec<(ResetCause, u64)> {
+pub(crate) fn resets(chip: &mut Chip) -> Vec<(ResetCause, u64)> {
     let events = chip.events().into_iter();
     let resets = events.filter_map(|event| match event {
         ChipEvent::Reset { cause, at } => Some((cause, at.as_millis())),

@@ -110,12 +110,17 @@ pub(crate) fn event<T>(
     }
 }
 
-fn lui(register: u32, value: u32) -> u32 {
+pub(crate) fn lui(register: u32, value: u32) -> u32 {
     (value.wrapping_add(0x800) & 0xFFFF_F000) | register << 7 | 0x37
 }
 
-fn addi(register: u32, source: u32, value: u32) -> u32 {
+pub(crate) fn addi(register: u32, source: u32, value: u32) -> u32 {
     value << 20 | source << 15 | register << 7 | 0x13
+}
+
+/// A call of the address in `target`.
+pub(crate) fn jalr(link: u32, target: u32) -> u32 {
+    target << 15 | link << 7 | 0x67
 }
 
 /// `*address = value`, with t0 and t1.
