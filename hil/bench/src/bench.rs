@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hil_rig::{Probe, ResolvedRig};
+use hil_rig::{FixtureKind, Probe, ResolvedRig};
 use time::OffsetDateTime;
 use tokio::sync::{broadcast, mpsc};
 use virtual_rig::VirtualRig;
@@ -16,6 +16,7 @@ use crate::{
     BenchError, Clock, Device, FileLeases, FirmwareImage, FlashReport, Lease, Leases,
     backtrace::BacktraceFrame,
     event::StampedEvent,
+    fixture::{self, BoardSource, Power, Relays, Sensors},
     flash,
     probe::{Opener, register_plugins},
     session::{Flow, SessionThread},
@@ -58,12 +59,26 @@ impl OpenOptions {
     }
 }
 
+/// The fixture of a bench.
+enum Fixture {
+    None,
+    Board {
+        board: fixture::Board,
+        switches_power: bool,
+        #[expect(dead_code, reason = "held for its drop")]
+        port: fixture::PortThread,
+    },
+    /// Sensors that the firmware simulates.
+    Firmware,
+}
+
 /// A rig opened.
 ///
 /// Dropping it closes it: RTT drained, the chip left running, the virtual rig stopped with its
 /// flash kept, the lease given back. [`Bench::close`] does the same without blocking the runtime.
 pub struct Bench {
     // In the order in which they must end.
+    fixture: Fixture,
     session: SessionThread,
     virtual_rig: Option<VirtualRig>,
     forwarder: Option<JoinHandle<()>>,
@@ -121,6 +136,7 @@ impl Bench {
             SessionThread::start(opener, flow, Arc::clone(&shared), options.silence).await?;
         let device = Device::new(Arc::clone(&shared), session.handle());
         let mut bench = Self {
+            fixture: Fixture::None,
             session,
             virtual_rig,
             forwarder: None,
@@ -131,6 +147,7 @@ impl Bench {
             shared,
         };
         bench.forward_events()?;
+        bench.open_fixture().await?;
         Ok(bench)
     }
 
@@ -149,6 +166,67 @@ impl Bench {
         })?;
         self.forwarder = Some(forwarder);
         Ok(())
+    }
+
+    async fn open_fixture(&mut self) -> Result<(), BenchError> {
+        let Some(of_rig) = &self.rig.rig.fixture else {
+            return Ok(());
+        };
+        let (source, switches_power) = match &of_rig.kind {
+            FixtureKind::Firmware => {
+                self.fixture = Fixture::Firmware;
+                return Ok(());
+            }
+            FixtureKind::Board(board) => {
+                (BoardSource::Rig(board.port.clone()), board.switches_power)
+            }
+            FixtureKind::Virtual(_) => return Ok(()),
+        };
+        let (port, board) =
+            fixture::open(source, Arc::clone(&self.shared), self.session.handle()).await?;
+        self.fixture = Fixture::Board {
+            board,
+            switches_power,
+            port,
+        };
+        Ok(())
+    }
+
+    /// The sensors on the device's bus, if the rig has any.
+    #[must_use]
+    pub fn sensors(&self) -> Option<Sensors> {
+        match &self.fixture {
+            Fixture::None => None,
+            Fixture::Board { board, .. } => Some(Sensors::of_board(board.clone())),
+            Fixture::Firmware => Some(Sensors::of_firmware(
+                self.device.clone(),
+                self.rig.rig.fixture.as_ref().map_or(0, |f| f.sensors),
+            )),
+        }
+    }
+
+    /// The contacts behind the device's relays, if the rig has any.
+    #[must_use]
+    pub fn relays(&self) -> Option<Relays> {
+        match &self.fixture {
+            Fixture::Board { board, .. } if board.capabilities().relays > 0 => {
+                Some(Relays::new(board.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The device's supply, if the rig can switch it.
+    #[must_use]
+    pub fn power(&self) -> Option<Power> {
+        match &self.fixture {
+            Fixture::Board {
+                board,
+                switches_power: true,
+                ..
+            } if board.capabilities().power => Some(Power::new(board.clone())),
+            _ => None,
+        }
     }
 
     /// The rig this bench is.
@@ -259,6 +337,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
+        // Before the probe's thread, which it tells of the device's supply.
+        self.fixture = Fixture::None;
         self.session.close();
         // Ends the stream of its events.
         self.virtual_rig = None;

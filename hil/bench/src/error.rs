@@ -124,6 +124,49 @@ pub enum BenchError {
         /// The value; never a secret.
         value: String,
     },
+    /// The fixture board's serial port can't be used.
+    #[error("the serial port `{port}` of the fixture board can't be used")]
+    FixturePort {
+        /// The port.
+        port: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The fixture board does not answer.
+    #[error("the fixture board did not answer `{what}`")]
+    FixtureSilent {
+        /// What was asked.
+        what: &'static str,
+    },
+    /// The fixture board speaks another version of the protocol.
+    #[error("the fixture board speaks version {board} of the protocol, this bench version {host}")]
+    FixtureVersion {
+        /// The board's.
+        board: u8,
+        /// The bench's.
+        host: u8,
+    },
+    /// The fixture board did not do what it was asked.
+    #[error("the fixture board refused `{what}`: {reason}")]
+    FixtureRefused {
+        /// What was asked.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The rig's fixture has no such thing.
+    #[error("the rig's fixture has no {what}")]
+    FixtureLacks {
+        /// What.
+        what: String,
+    },
+    /// The device has no power.
+    #[error("{doing} failed: the device has no power")]
+    NoPower {
+        /// What was being done.
+        doing: String,
+    },
     /// Nothing was flashed or chosen yet.
     #[error("the bench has no firmware image yet")]
     NoImage,
@@ -137,21 +180,26 @@ impl BenchError {
     #[must_use]
     pub fn responsible(&self) -> Responsible {
         match self {
-            Self::SeveralProbes { .. } | Self::Image(_) | Self::TooLong { .. } => {
-                Responsible::Author
-            }
+            Self::SeveralProbes { .. }
+            | Self::Image(_)
+            | Self::TooLong { .. }
+            | Self::FixtureLacks { .. } => Responsible::Author,
             Self::InUse { .. }
             | Self::Lease { .. }
             | Self::NoProbe { .. }
             | Self::ProbePermission { .. }
             | Self::Probe { .. }
-            | Self::VirtualRig { .. } => Responsible::BenchKeeper,
+            | Self::VirtualRig { .. }
+            | Self::FixturePort { .. }
+            | Self::FixtureSilent { .. }
+            | Self::FixtureVersion { .. }
+            | Self::FixtureRefused { .. } => Responsible::BenchKeeper,
             Self::RttLost(_)
             | Self::NoBoot { .. }
             | Self::WireVersion { .. }
             | Self::NoAnswer { .. }
             | Self::Refused { .. } => Responsible::FirmwareDeveloper,
-            Self::NoImage | Self::Closed => Responsible::Us,
+            Self::NoImage | Self::NoPower { .. } | Self::Closed => Responsible::Us,
         }
     }
 
@@ -183,6 +231,17 @@ impl BenchError {
             Self::Image(error) => return error.hint(),
             Self::WireVersion { .. } => {
                 "build firmware and bench from the same checkout, and flash again".into()
+            }
+            Self::FixturePort { .. } => {
+                "plug the board in, or write its port in the rig file under `[fixture]`".into()
+            }
+            Self::FixtureSilent { .. } => {
+                "press the board's reset button, and see that it runs the firmware of \
+                 `fixtures/board`"
+                    .into()
+            }
+            Self::FixtureVersion { .. } => {
+                "flash the board with the firmware of `fixtures/board` of this checkout".into()
             }
             Self::Refused {
                 reason: firmware_wire::Refusal::NoTestHooks,

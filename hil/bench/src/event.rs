@@ -117,6 +117,92 @@ pub enum BenchEvent {
         /// What, with the place in the firmware.
         what: String,
     },
+    /// Something happened on the device's pins.
+    Fixture(FixtureEvent),
+}
+
+/// What happened on the device's pins, or was done to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "fixture")]
+#[non_exhaustive]
+pub enum FixtureEvent {
+    /// A fixture board was opened.
+    Opened {
+        /// Its port.
+        port: String,
+        /// What it is.
+        board: String,
+        /// Version of its firmware.
+        firmware_version: String,
+    },
+    /// The bench set sensors, contacts or power.
+    Set {
+        /// What, for people.
+        what: String,
+    },
+    /// A relay contact moved.
+    RelayEdge {
+        /// The relay, from 1.
+        relay: u8,
+        /// Whether it closed.
+        closed: bool,
+        /// When, bench time, microseconds.
+        at_us: u64,
+    },
+    /// The device's supply was switched.
+    Power {
+        /// Whether it is on.
+        on: bool,
+        /// When, bench time, microseconds.
+        at_us: u64,
+        /// Why.
+        cause: String,
+    },
+    /// The line to the board was not clean.
+    Line {
+        /// What was seen.
+        what: String,
+    },
+    /// The board's port was opened anew.
+    Reopened {
+        /// Why.
+        why: String,
+        /// Whether that helped.
+        helped: bool,
+    },
+    /// The board is not what it was: what runs on this bench can't go on.
+    Trouble {
+        /// What happened.
+        what: String,
+    },
+}
+
+impl fmt::Display for FixtureEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened {
+                port,
+                board,
+                firmware_version,
+            } => write!(f, "fixture board ({board}, {firmware_version}) at {port}"),
+            Self::Set { what } | Self::Trouble { what } => f.write_str(what),
+            Self::RelayEdge { relay, closed, .. } => {
+                write!(
+                    f,
+                    "relay {relay} {}",
+                    if *closed { "closes" } else { "opens" }
+                )
+            }
+            Self::Power { on, cause, .. } => {
+                write!(f, "power {}: {cause}", if *on { "on" } else { "off" })
+            }
+            Self::Line { what } => write!(f, "line to the fixture board: {what}"),
+            Self::Reopened { why, helped } => {
+                let outcome = if *helped { "opened again" } else { "lost" };
+                write!(f, "fixture board {outcome}: {why}")
+            }
+        }
+    }
 }
 
 impl fmt::Display for BenchEvent {
@@ -152,6 +238,7 @@ impl fmt::Display for BenchEvent {
             Self::Console { port, text } => write!(f, "{port}: {}", text.trim_end()),
             Self::BootFailed { reason } => write!(f, "the chip can't boot: {reason}"),
             Self::Unmodelled { what } => write!(f, "not modelled: {what}"),
+            Self::Fixture(event) => event.fmt(f),
         }
     }
 }

@@ -200,6 +200,18 @@ pub(crate) struct Worker {
     pub(crate) on_target: Option<OnTarget>,
     /// The bench is beyond first aid.
     dead: Option<String>,
+    supply: Supply,
+}
+
+/// The device's supply, as far as the fixture has told.
+#[derive(Debug)]
+enum Supply {
+    On,
+    /// It may go at any moment: a chip that does not answer is no reason for first aid.
+    MayGo,
+    Off,
+    /// It is back, and the bench could not attach.
+    Lost(BenchError),
 }
 
 impl Worker {
@@ -224,6 +236,7 @@ impl Worker {
             halt_told: false,
             on_target: None,
             dead: None,
+            supply: Supply::On,
         }
     }
 
@@ -293,6 +306,58 @@ impl Worker {
     pub(crate) fn expect_reset(&mut self) {
         if let Some(monitor) = &mut self.monitor {
             monitor.expect_reset();
+        }
+    }
+
+    /// The device may lose its power from now on, or not any more.
+    pub(crate) fn expect_power_loss(&mut self, expected: bool) {
+        match (&self.supply, expected) {
+            (Supply::On, true) => self.supply = Supply::MayGo,
+            // A chip that did not answer meanwhile gets first aid at the next poll.
+            (Supply::MayGo, false) => self.supply = Supply::On,
+            _ => {}
+        }
+    }
+
+    /// The fixture tells that the device's supply has gone, or is back.
+    pub(crate) fn power(&mut self, on: bool) {
+        if self.dead.is_some() {
+            return;
+        }
+        if let Some(monitor) = &mut self.monitor {
+            monitor.expect_reset();
+            monitor.restart();
+        }
+        self.outgoing.clear();
+        self.halt_told = false;
+        self.shared.device_restarts();
+        if let Some(rtt) = &mut self.rtt {
+            rtt.wrong_since = None;
+        }
+        // What is left of a session with a chip that had no power is of no use.
+        self.session = None;
+        self.supply = if on {
+            match self.reattach(FirstAid::Reattach, Instant::now() + FIRST_AID_WITHIN) {
+                Ok(()) => Supply::On,
+                Err(error) => Supply::Lost(error),
+            }
+        } else {
+            Supply::Off
+        };
+    }
+
+    /// Whether the bench is attached to the device, after its power came back.
+    pub(crate) fn attached(&mut self) -> Result<(), BenchError> {
+        self.check_alive()?;
+        match std::mem::replace(&mut self.supply, Supply::On) {
+            Supply::Lost(error) => {
+                self.dead = Some(chain(&error));
+                Err(error)
+            }
+            supply => {
+                self.supply = supply;
+                Ok(())
+            }
         }
     }
 
@@ -399,6 +464,10 @@ impl Worker {
         mut work: impl FnMut(&mut Session) -> Result<R, probe_rs::Error>,
     ) -> Result<R, BenchError> {
         self.check_alive()?;
+        if matches!(self.supply, Supply::Off) {
+            let doing = doing.to_owned();
+            return Err(BenchError::NoPower { doing });
+        }
         let error = match self.session.as_mut().map(&mut work) {
             Some(Ok(result)) => return Ok(result),
             Some(Err(error)) => error,
@@ -469,6 +538,11 @@ impl Worker {
         }
         let bytes = match self.poll_chip() {
             Ok(bytes) => bytes,
+            // The fixture will tell when it is back.
+            Err(_) if matches!(self.supply, Supply::MayGo) => {
+                self.session = None;
+                0
+            }
             Err(error) => {
                 // If it can't be helped, the next call says so.
                 let _ = self.first_aid(&format!("polling failed: {}", chain(&error)));
@@ -642,7 +716,7 @@ impl Worker {
         for rung in [FirstAid::Reattach, FirstAid::ChipReset] {
             // The old session must be gone before the probe can be opened again.
             self.session = None;
-            let outcome = self.try_rung(rung, deadline);
+            let outcome = self.reattach(rung, deadline);
             let helped = outcome.is_ok();
             let detail = match &outcome {
                 Ok(()) => why.to_owned(),
@@ -669,7 +743,8 @@ impl Worker {
         })
     }
 
-    fn try_rung(&mut self, rung: FirstAid, deadline: Instant) -> Result<(), BenchError> {
+    /// Opens the probe and attaches; with a reset, if that is the rung.
+    fn reattach(&mut self, rung: FirstAid, deadline: Instant) -> Result<(), BenchError> {
         let mut session = loop {
             match self.opener.open() {
                 Ok((session, _)) => break session,

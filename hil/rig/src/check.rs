@@ -13,8 +13,9 @@ use std::{
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    Broker, BrokerEndpoint, Device, Limits, Network, Pace, Probe, Rig, TopicLevel, UsbProbe,
-    UsbSelector, VirtualProbe, WireProtocol,
+    Broker, BrokerEndpoint, Budget, Device, Limits, Network, Pace, Probe, Rig, TopicLevel,
+    UsbProbe, UsbSelector, VirtualProbe, WireProtocol,
+    fixture::fixture,
     problem::{Problem, Problems},
     section::{Placed, Section},
 };
@@ -118,9 +119,16 @@ fn read(path: &Path, root: &mut Section<'_, '_>, problems: &mut Problems) -> Opt
     let broker = root
         .needed_table(problems, "broker", "the MQTT broker of the rig")
         .and_then(|section| broker(section, probe.as_ref(), problems));
+    let fixture = root
+        .table(problems, "fixture")
+        .map(|section| fixture(section, probe.as_ref(), problems));
     let limits = match root.table(problems, "limits") {
         Some(section) => limits(section, problems),
         None => Limits::default(),
+    };
+    let budget = match root.table(problems, "budget") {
+        Some(section) => budget(section, problems),
+        None => Budget::default(),
     };
     Some(Rig {
         name: name?,
@@ -130,7 +138,12 @@ fn read(path: &Path, root: &mut Section<'_, '_>, problems: &mut Problems) -> Opt
         probe: probe?,
         network: network?,
         broker: broker?,
+        fixture: match fixture {
+            Some(fixture) => Some(fixture?),
+            None => None,
+        },
         limits,
+        budget,
     })
 }
 
@@ -388,7 +401,7 @@ fn usb_probe(section: &mut Section<'_, '_>, problems: &mut Problems) -> Option<U
     })
 }
 
-fn selector(text: Placed<String>, problems: &mut Problems) -> Option<UsbSelector> {
+pub(crate) fn selector(text: Placed<String>, problems: &mut Problems) -> Option<UsbSelector> {
     let mut parts = text.value.splitn(3, ':');
     let mut number = || u16::from_str_radix(parts.next()?, 16).ok();
     if let (Some(vendor), Some(product)) = (number(), number()) {
@@ -622,6 +635,24 @@ fn host(key: &str, text: Placed<String>, problems: &mut Problems) -> Option<Stri
         .help("write it without `mqtt://`, user or path; the port has a key of its own"),
     );
     None
+}
+
+fn budget(mut section: Section<'_, '_>, problems: &mut Problems) -> Budget {
+    let default = Budget::default();
+    let mut bytes = |key, default: u32| {
+        let value = section.integer::<u32>(problems, key, 1..=16 << 20);
+        value.map_or(default, |value| value.value)
+    };
+    let budget = Budget {
+        heap_bytes: bytes("heap-bytes", default.heap_bytes),
+        stack_bytes: bytes("stack-bytes", default.stack_bytes),
+        mqtt_bytes: bytes("mqtt-bytes", default.mqtt_bytes),
+        json_bytes: bytes("json-bytes", default.json_bytes),
+        outbox_bytes: bytes("outbox-bytes", default.outbox_bytes),
+        http_bytes: bytes("http-bytes", default.http_bytes),
+    };
+    section.finish(problems, &[]);
+    budget
 }
 
 fn limits(mut section: Section<'_, '_>, problems: &mut Problems) -> Limits {

@@ -13,15 +13,19 @@
 mod check;
 mod error;
 mod find;
+mod fixture;
 mod problem;
 mod resolve;
 mod rig;
 mod section;
 
 pub use error::{MissingVariable, RigError};
+pub use fixture::{
+    BoardPort, Fixture, FixtureBoard, FixtureKind, RELAYS_MAX, SENSORS_MAX, VirtualFixture,
+};
 pub use problem::Problem;
 pub use resolve::{BrokerLogin, ResolvedNetwork, ResolvedRig, Secret};
 pub use rig::{
-    Broker, BrokerEndpoint, Device, Limits, Network, Pace, Probe, Rig, TopicLevel, UsbProbe,
-    UsbSelector, VirtualProbe, WireProtocol,
+    Broker, BrokerEndpoint, Budget, Device, Limits, Network, Pace, Probe, Rig, TopicLevel,
+    UsbProbe, UsbSelector, VirtualProbe, WireProtocol,
 };

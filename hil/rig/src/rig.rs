@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::Fixture;
+
 /// A rig: the description of a bench.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rig {
@@ -26,8 +28,12 @@ pub struct Rig {
     pub network: Network,
     /// The broker that the device and the scenarios use.
     pub broker: Broker,
+    /// What is on the device's pins; nothing, if none.
+    pub fixture: Option<Fixture>,
     /// What scenarios check by default.
     pub limits: Limits,
+    /// How much memory each consumer on the device may take.
+    pub budget: Budget,
 }
 
 impl Rig {
@@ -226,6 +232,39 @@ pub struct Limits {
     pub command_p99_ms: u32,
     /// The telemetry interval may be off by this much, percent.
     pub telemetry_tolerance_percent: u8,
+}
+
+/// How much memory each consumer on the device may take, bytes: the most of it since a boot.
+///
+/// The defaults are the sizes that the firmware's own buffers have (contract, "Telemetry": one
+/// buffer of 8 KiB), and for heap and stack what leaves the contract's reserves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// All of the heap that is in use.
+    pub heap_bytes: u32,
+    /// The main stack.
+    pub stack_bytes: u32,
+    /// MQTT packets under construction.
+    pub mqtt_bytes: u32,
+    /// JSON within them.
+    pub json_bytes: u32,
+    /// Messages that wait for their acknowledgement.
+    pub outbox_bytes: u32,
+    /// The HTTP server's buffers.
+    pub http_bytes: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            heap_bytes: 44 * 1_024,
+            stack_bytes: 64 * 1_024,
+            mqtt_bytes: 8_192,
+            json_bytes: 8_192,
+            outbox_bytes: 16_384,
+            http_bytes: 8_192,
+        }
+    }
 }
 
 impl Default for Limits {

@@ -106,7 +106,7 @@ fragmentation-percent = 200
              2 │ name = "Attic"
              3 │ color = "blue"
                · ──┬──
-               ·   ╰── known: `schema`, `name`, `description`, `device`, `probe`, `network`, `broker`, `limits`
+               ·   ╰── known: `schema`, `name`, `description`, `device`, `probe`, `network`, `broker`, `fixture`, `limits`, `budget`
              4 │
                ╰────
               help: remove it, or write one of the known ones
@@ -291,7 +291,7 @@ fn an_unknown_table_comes_with_the_known_ones() {
              14 │
              15 │ [brokers]
                 ·  ───┬───
-                ·     ╰── known: `schema`, `name`, `description`, `device`, `probe`, `network`, `broker`, `limits`
+                ·     ╰── known: `schema`, `name`, `description`, `device`, `probe`, `network`, `broker`, `fixture`, `limits`, `budget`
              16 │ kind = "embedded"
                 ╰────
               help: write `broker`
