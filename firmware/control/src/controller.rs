@@ -11,25 +11,24 @@
 //! [`Action`] that publishes holds all of its message, or asks for one that is written there and
 //! then, so that the firmware can put it aside until there is a broker again.
 
+mod carry_out;
+
 use core::fmt::{self, Write};
 
 use heapless::String;
 
 use crate::alarms::{AlarmChange, Alarms};
-use crate::commands::Command;
 use crate::configuration::Configuration;
 use crate::configuration_json::ConfigurationError;
 use crate::events::{Event, Events};
 use crate::kept::{self, BadKept, Kept, TooShort};
 use crate::mutants::{self, Mutant};
-use crate::orders::{Order, SetConfig, SetRelay, SetThreshold, TestAlarm};
-use crate::points::{Measurement, POINTS, Points, Reading};
+use crate::orders::Order;
+use crate::points::{Measurement, Points, Reading};
 use crate::relays::{Cause, RelayChange, RelayId, Relays, Switch};
-use crate::request::RequestError;
+use crate::responses;
 pub use crate::responses::Handled;
-use crate::responses::{self, Answer};
 use crate::schedules::{Schedules, next_on_grid};
-use crate::thresholds::{Threshold, Thresholds};
 use crate::{Clock, DeviceStatus, Now, telemetry};
 
 /// What the controller is told once, at boot.
@@ -204,7 +203,7 @@ impl Controller {
     /// alarms.
     ///
     /// # Panics
-    /// When `id` is not below [`POINTS`]: a bug of the caller, who numbers the points.
+    /// When `id` is not below [`crate::POINTS`]: a bug of the caller, who numbers the points.
     pub fn measured(&mut self, now: Now, id: usize, measurement: Option<Measurement>) {
         let point = self
             .points
@@ -443,157 +442,6 @@ impl Controller {
         telemetry::write_boot(now, device_id, self.identity.boot_count, reason, out)
     }
 
-    pub(crate) fn carry_out(
-        &mut self,
-        now: Now,
-        command: Command<'_>,
-    ) -> Result<Answer, RequestError> {
-        match command {
-            Command::Help => Ok(Answer::Help),
-            Command::GetStatus => Ok(Answer::Status),
-            Command::GetPoint { id } => Ok(Answer::Point(usize::from(id))),
-            Command::GetActiveAlarms { offset } => Ok(Answer::ActiveAlarms {
-                // At most `ALARMS_MAX`.
-                offset: offset as usize,
-            }),
-            Command::AcknowledgeAlarm { id } => {
-                let mut alarm = self.alarms.find(id).ok_or(RequestError::UnknownAlarm)?;
-                let point = self.points.get(alarm.point).copied().unwrap_or_default();
-                self.alarms
-                    .acknowledge(now, alarm, &point, &mut self.events);
-                self.follow_alarms(now);
-                alarm.state = crate::alarms::AlarmState::Acknowledged;
-                Ok(Answer::Alarm(alarm))
-            }
-            Command::AddSchedule(schedule) => {
-                let due_ms = self
-                    .schedules
-                    .add(now, schedule.clone())
-                    .map_err(|_| RequestError::ScheduleTableFull)?;
-                self.mark(Kept::Schedules);
-                Ok(Answer::Schedule { schedule, due_ms })
-            }
-            Command::RemoveSchedule { id } => {
-                if !self.schedules.remove(&id) {
-                    return Err(RequestError::UnknownSchedule);
-                }
-                self.mark(Kept::Schedules);
-                Ok(Answer::ScheduleRemoved(id))
-            }
-            Command::Order(order) => self.carry_out_order(now, order),
-        }
-    }
-
-    /// The one path of what commands and schedules have in common.
-    fn carry_out_order(&mut self, now: Now, order: Order) -> Result<Answer, RequestError> {
-        match order {
-            Order::Summary => Ok(Answer::Summary),
-            Order::Relay(order) => Ok(self.set_relay(now, order)),
-            Order::Threshold(order) => self.set_threshold(order),
-            Order::TestAlarm(order) => Ok(self.test_alarm(now, order)),
-            Order::Config(order) => Ok(self.set_config(now, order)),
-        }
-    }
-
-    fn set_relay(&mut self, now: Now, order: SetRelay) -> Answer {
-        let SetRelay {
-            relay,
-            switch,
-            duration_s,
-        } = order;
-        let (was_on, on) = self.relays.switch(
-            now,
-            relay,
-            switch,
-            duration_s,
-            Cause::Command,
-            &mut self.events,
-        );
-        Answer::Relay {
-            relay,
-            was_on,
-            on,
-            duration_s,
-        }
-    }
-
-    fn set_threshold(&mut self, order: SetThreshold) -> Result<Answer, RequestError> {
-        let id = if mutants::active(Mutant::ThresholdOfTheNextPoint) {
-            (order.point + 1) % POINTS as u8
-        } else {
-            order.point
-        };
-        let point = self
-            .points
-            .get(usize::from(id))
-            .copied()
-            .unwrap_or_default();
-        let old = point.thresholds.get(order.side);
-        let new = Threshold {
-            value: order.value,
-            hysteresis: order.hysteresis.unwrap_or(old.hysteresis),
-        };
-        let thresholds = point.thresholds.with(order.side, new);
-        if !thresholds.are_sound() {
-            if mutants::active(Mutant::ErrorChangesState) {
-                self.set_thresholds(id, thresholds);
-            }
-            return Err(RequestError::Value {
-                name: "value",
-                takes: "a low threshold below the high one",
-            });
-        }
-        if thresholds != point.thresholds {
-            self.set_thresholds(id, thresholds);
-            self.mark(Kept::Thresholds);
-        }
-        Ok(Answer::Threshold {
-            point: order.point,
-            side: order.side,
-            old,
-            new,
-        })
-    }
-
-    fn set_thresholds(&mut self, id: u8, thresholds: Thresholds) {
-        if let Some(point) = self.points.get_mut(usize::from(id)) {
-            point.thresholds = thresholds;
-        }
-    }
-
-    fn test_alarm(&mut self, now: Now, order: TestAlarm) -> Answer {
-        let id = usize::from(order.point);
-        let point = self.points.get(id).copied().unwrap_or_default();
-        let (alarm, raised) = self.alarms.test(
-            now,
-            id,
-            order.kind,
-            &point,
-            order.temperature,
-            &mut self.events,
-        );
-        self.follow_alarms(now);
-        Answer::TestAlarm { alarm, raised }
-    }
-
-    fn set_config(&mut self, now: Now, order: SetConfig) -> Answer {
-        let old = &self.configuration;
-        let mut changed = old.clone();
-        let interval_s = order.telemetry_interval_s.map(|new| {
-            changed.telemetry_interval_s = new;
-            (old.telemetry_interval_s, new)
-        });
-        let alarm_relay = order.alarm_relay.map(|new| {
-            changed.alarm_relay = new;
-            (old.alarm_relay, new)
-        });
-        self.configure(now, changed);
-        Answer::Config {
-            interval_s,
-            alarm_relay,
-        }
-    }
-
     /// Switches the alarm relay when the first alarm comes and when the last one goes that nobody
     /// has acknowledged. In between it can be switched like any other.
     fn follow_alarms(&mut self, now: Now) {
@@ -655,148 +503,4 @@ fn keeps_its_reading(id: usize, old: Option<Measurement>, new: Option<Measuremen
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::testing::{actions, at, controller, done, measure, refused};
-
-    fn with_interval(interval_s: u32) -> Controller {
-        let configuration = Configuration {
-            telemetry_interval_s: interval_s,
-            ..Configuration::default()
-        };
-        Controller::new(Identity::new("0.1.0", 7), configuration)
-    }
-
-    #[test]
-    fn telemetry_keeps_its_grid_however_late_it_is_polled() {
-        let mut c = with_interval(60);
-        assert_eq!(c.poll(at(59_999)), None);
-        assert_eq!(c.poll(at(60_400)), Some(Action::PublishTelemetry));
-        assert_eq!(c.poll(at(60_400)), None);
-        assert_eq!(c.poll_at(), 120_000);
-        assert_eq!(c.poll(at(120_000)), Some(Action::PublishTelemetry));
-    }
-
-    #[test]
-    fn intervals_slept_through_are_left_out() {
-        let mut c = with_interval(10);
-        assert_eq!(actions(&mut c, at(35_000)), [Action::PublishTelemetry]);
-        assert_eq!(c.poll_at(), 40_000);
-    }
-
-    #[test]
-    fn a_new_interval_counts_from_now() {
-        let mut c = with_interval(60);
-        let mut configuration = with_interval(1).configuration().clone();
-        c.configure(at(5_000), configuration.clone());
-        actions(&mut c, at(5_000));
-        assert_eq!(c.poll_at(), 6_000);
-        configuration.device_name = "e".try_into().expect("short");
-        c.configure(at(5_500), configuration);
-        actions(&mut c, at(5_500));
-        assert_eq!(c.poll_at(), 6_000, "another change leaves the grid alone");
-    }
-
-    #[test]
-    fn an_interval_of_zero_is_one_second() {
-        assert_eq!(with_interval(0).poll_at(), 1_000);
-    }
-
-    #[test]
-    fn a_threshold_is_answered_kept_and_applied_by_the_next_measurement() {
-        let mut c = controller();
-        measure(&mut c, at(0), 5, 300);
-        let low = r#"{"point_id":5,"threshold_type":"high","value":25.04,"hysteresis":0.5}"#;
-        assert_eq!(
-            done(&mut c, at(1), "set_threshold", low),
-            json!({
-                "point_id": 5, "threshold_type": "high", "old_value": 85.0, "new_value": 25.0,
-                "old_hysteresis": 2.0, "new_hysteresis": 0.5,
-            })
-        );
-        assert_eq!(actions(&mut c, at(1)), [Action::Keep(Kept::Thresholds)]);
-        measure(&mut c, at(2), 5, 300);
-        assert!(matches!(
-            actions(&mut c, at(2))[..],
-            [Action::PublishAlarm(_)]
-        ));
-        done(&mut c, at(3), "set_threshold", low);
-        assert_eq!(actions(&mut c, at(3)), [], "the same is not kept again");
-        let value_only = r#"{"point_id":5,"threshold_type":"high","value":26}"#;
-        let data = done(&mut c, at(4), "set_threshold", value_only);
-        assert_eq!(data["new_hysteresis"], 0.5);
-        let below_low = r#"{"point_id":5,"threshold_type":"high","value":-20}"#;
-        assert_eq!(
-            refused(&mut c, at(5), "set_threshold", below_low),
-            "Invalid parameter value: value takes a low threshold below the high one"
-        );
-    }
-
-    #[test]
-    fn what_set_config_changes_is_answered_and_kept() {
-        let mut c = controller();
-        let both = r#"{"telemetry_interval":5,"alarm_relay":2}"#;
-        assert_eq!(
-            done(&mut c, at(0), "set_config", both),
-            json!({
-                "telemetry_interval": {"old_value": 60, "new_value": 5},
-                "alarm_relay": {"old_value": 0, "new_value": 2},
-            })
-        );
-        assert_eq!(actions(&mut c, at(0)), [Action::Keep(Kept::Configuration)]);
-        assert_eq!(c.poll_at(), 5_000);
-        assert_eq!(
-            done(&mut c, at(0), "set_config", r#"{"alarm_relay":0}"#),
-            json!({"alarm_relay": {"old_value": 2, "new_value": 0}})
-        );
-    }
-
-    #[test]
-    fn contacts_come_before_messages_and_telemetry_last() {
-        let mut c = controller();
-        done(
-            &mut c,
-            at(0),
-            "set_relay",
-            r#"{"relay_id":1,"state":"ON","duration":60}"#,
-        );
-        done(
-            &mut c,
-            at(0),
-            "set_config",
-            r#"{"telemetry_interval":60,"alarm_relay":2}"#,
-        );
-        actions(&mut c, at(0));
-        measure(&mut c, at(60_000), 5, 900);
-        let order: alloc::vec::Vec<u8> = actions(&mut c, at(60_000))
-            .iter()
-            .map(|action| match action {
-                Action::SwitchRelay { .. } => 1,
-                Action::PublishAlarm(_) | Action::PublishRelay(_) => 2,
-                Action::Keep(_) | Action::Reconnect => 3,
-                Action::PublishSummary => 4,
-                Action::PublishTelemetry => 5,
-            })
-            .collect();
-        assert_eq!(order, [1, 1, 2, 2, 2, 5]);
-    }
-
-    #[test]
-    fn the_whole_controller_takes_less_than_twelve_kibibytes() {
-        let bytes = core::mem::size_of::<Controller>();
-        assert!(bytes < 12 * 1_024, "{bytes} bytes");
-    }
-
-    #[test]
-    fn the_sequence_rises_by_one() {
-        let mut c = controller();
-        for expected in 0..3 {
-            let mut text = alloc::string::String::new();
-            c.write_temperature(at(0), &mut text).expect("room");
-            let message: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-            assert_eq!(message["sequence"], expected);
-        }
-    }
-}
+mod tests;
