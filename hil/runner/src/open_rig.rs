@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_wire::{DeviceBody, DeviceFrame, MemorySample};
-use hil_bench::event::{Channel, Crash, LogLine};
+use hil_bench::event::{Channel, Crash, FixtureEvent, LogLine};
 use hil_bench::{Bench, BenchError, BenchEvent, Responsible, StampedEvent};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -39,6 +39,10 @@ impl TestBench for Bench {
         match need {
             // Every rig has a probe, a broker and a network for the device.
             "probe" | "rtt" | "mqtt" | "network" => None,
+            "sensors" if self.sensors().is_some() => None,
+            "sensor-bus" if self.sensors().is_some_and(|s| s.are_on_a_bus()) => None,
+            "relays" if self.relays().is_some() => None,
+            "power" if self.power().is_some() => None,
             "virtual" => self
                 .virtual_rig()
                 .is_none()
@@ -184,6 +188,7 @@ fn occurrence(event: &BenchEvent) -> Occurrence {
             detail: reason.to_string(),
         },
         BenchEvent::Unmodelled { what } => Occurrence::Unmodelled { what: what.clone() },
+        BenchEvent::Fixture(event) => fixture(event),
         BenchEvent::FirstAid {
             rung,
             helped,
@@ -202,6 +207,20 @@ fn occurrence(event: &BenchEvent) -> Occurrence {
         other => Occurrence::Note {
             text: other.to_string(),
         },
+    }
+}
+
+fn fixture(event: &FixtureEvent) -> Occurrence {
+    match event {
+        FixtureEvent::Trouble { what } => Occurrence::Trouble {
+            reason: what.clone(),
+        },
+        FixtureEvent::Reopened { why, helped } => Occurrence::Recovered(Recovered {
+            measure: "fixture port opened again".to_owned(),
+            helped: *helped,
+            detail: why.clone(),
+        }),
+        other => device("fixture", other),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
 use hil_bench::{Clock, Device};
 use hil_mqtt::{Broker, Client, Message, Qos, Subscription};
-use hil_rig::Limits;
+use hil_rig::{Budget, Limits};
 use hil_runner::{Context, ResultExt as _, ScenarioError};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -35,6 +35,7 @@ pub struct Controller {
     pub(crate) base_topic: String,
     pub(crate) listen: Ipv4Addr,
     pub(crate) limits: Limits,
+    pub(crate) budget: Budget,
 }
 
 /// A message with the bench's clocks.
@@ -72,6 +73,11 @@ impl Controller {
     /// The rig's limits.
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The rig's memory budget.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// The host's address that the device can reach.
@@ -183,7 +189,8 @@ impl Controller {
         ))
     }
 
-    async fn subscribe(&self, name: &str) -> Result<Subscription, ScenarioError> {
+    /// Listens to the device's topic below `name`.
+    pub(crate) async fn subscribe(&self, name: &str) -> Result<Subscription, ScenarioError> {
         self.client
             .subscribe(&self.topic(name), Qos::AtLeastOnce)
             .await
@@ -214,6 +221,51 @@ impl Controller {
             }
         }
         Ok(messages)
+    }
+
+    /// The next message of `subscription` that was not retained, as JSON, and when it came.
+    pub(crate) async fn next_json(
+        &self,
+        subscription: &mut Subscription,
+        what: &str,
+        limit: Duration,
+    ) -> Result<(Duration, serde_json::Value), ScenarioError> {
+        let next = async {
+            loop {
+                match subscription.recv().await {
+                    Some(message) if message.retain => {}
+                    other => return other,
+                }
+            }
+        };
+        let message = self
+            .clock
+            .timeout(limit, next)
+            .await
+            .failure(what)?
+            .ok_or_else(client_gone)?;
+        let value =
+            serde_json::from_slice(&message.payload).failure(format_args!("JSON: {what}"))?;
+        Ok((self.clock.now(), value))
+    }
+
+    /// Nothing but retained messages must come on `subscription` for `duration`.
+    pub(crate) async fn nothing_on(
+        &self,
+        subscription: &mut Subscription,
+        what: &str,
+        duration: Duration,
+    ) -> Result<(), ScenarioError> {
+        self.clock.sleep(duration).await;
+        while let Some(message) = subscription.try_recv() {
+            if !message.retain {
+                return Err(ScenarioError::failure(
+                    what,
+                    String::from_utf8_lossy(&message.payload),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The next memory sample.

@@ -6,16 +6,22 @@
 //! - [`TemperatureController`]: gets the device ready: broker, provisioning, session.
 //! - [`Controller`]: the device at work, as scenarios see it.
 //! - [`contract`]: what the device promises, as checks.
-//! - `connectivity`, `commands`, `telemetry`, `stability`: the scenarios, one file a behaviour.
+//! - `connectivity`, `commands`, `telemetry`, `sensors`, `alarms`, `relays`, `schedules`, `power`,
+//!   `stability`: the scenarios, one file a behaviour.
 //! - `drills`: faults on purpose, for whoever keeps a rig.
 
+mod alarms;
 mod commands;
 mod connectivity;
 pub mod contract;
 mod controller;
 mod drills;
+mod power;
 mod product;
 mod refusing_broker;
+mod relays;
+mod schedules;
+mod sensors;
 mod stability;
 mod telemetry;
 

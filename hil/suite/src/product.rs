@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_wire::{ControlBody, Hello, ResetReason};
-use hil_bench::Bench;
+use fixture_protocol::Profile;
+use hil_bench::{Bench, BenchError, Sensors};
 use hil_mqtt::{
     Broker, BrokerError, Client, ConnectOptions, EmbeddedSettings, Observed, Observer, Qos,
 };
@@ -45,6 +46,7 @@ impl TemperatureController {
         };
         step.finish(format_args!("{kind}, {}", broker.address()));
         let base_topic = self.rig.rig.device.base_topic();
+        self.surround(bench, &setup.emit).await?;
         let responses = client
             .subscribe(&format!("{base_topic}/command/response"), Qos::AtLeastOnce)
             .await
@@ -55,6 +57,7 @@ impl TemperatureController {
             broker,
             listen: self.listen_address(),
             limits: self.rig.rig.limits,
+            budget: self.rig.rig.budget,
             device,
             clock,
             client,
@@ -62,6 +65,21 @@ impl TemperatureController {
         };
         boot(&controller, bench, &setup.emit).await?;
         Ok(Arc::new(controller))
+    }
+
+    /// Gives the device the surroundings that scenarios start from: every sensor sound and moving.
+    async fn surround(&self, bench: &Bench, emit: &Emitter) -> Result<(), PrepareError> {
+        let (Some(of_rig), Some(sensors)) = (&self.rig.rig.fixture, bench.sensors()) else {
+            return Ok(());
+        };
+        if !sensors.are_on_a_bus() {
+            // The firmware's own are placed once it runs.
+            return Ok(());
+        }
+        let step = emit.step("fixture", "placing the sensors");
+        surroundings(&sensors, of_rig.sensors).await?;
+        step.finish(format_args!("{} sensors, relays, power", of_rig.sensors));
+        Ok(())
     }
 
     /// Where things on the host listen that the device is to reach.
@@ -132,6 +150,7 @@ impl Product for TemperatureController {
     }
 
     async fn recover(&self, state: &State, setup: &mut Setup) -> Result<State, PrepareError> {
+        self.surround(bench(setup)?, &setup.emit).await?;
         let controller =
             Arc::clone(state)
                 .downcast::<Controller>()
@@ -152,6 +171,26 @@ impl Product for TemperatureController {
             let _ = client.disconnect().await;
             let _ = broker.stop().await;
         }
+    }
+}
+
+/// Sees to it that `count` sensors are there, sound, each at a temperature of its own that moves.
+pub(crate) async fn surroundings(sensors: &Sensors, count: u8) -> Result<(), BenchError> {
+    sensors.place(count).await?;
+    for sensor in 0..count {
+        sensors.follow(sensor, usual_course(sensor)).await?;
+    }
+    Ok(())
+}
+
+/// The temperature around a sensor that nothing is done to: within the default thresholds, and moving
+/// by more than its resolution between two telemetry messages.
+pub(crate) fn usual_course(sensor: u8) -> Profile {
+    Profile::Sine {
+        mean_millicelsius: 15_000 + i32::from(sensor) * 500,
+        amplitude_millicelsius: 6_000,
+        // No multiple of the telemetry interval, or every message would show the same.
+        period_ms: 700_000 + u32::from(sensor) * 1_000,
     }
 }
 
