@@ -10,6 +10,8 @@
 //!
 //! What counts is what the client sends: a client that only receives must ping all the same.
 
+use crate::mutants::{self, Mutant};
+
 /// The least time a broker has to answer a ping, milliseconds.
 const ANSWER_MS_MIN: u64 = 5_000;
 
@@ -37,9 +39,9 @@ pub struct KeepAlive {
 impl KeepAlive {
     /// The keep-alive of a connection whose CONNECT was sent at `now_ms`.
     #[must_use]
-    pub fn new(keep_alive_s: u16, now_ms: u64) -> Self {
+    pub const fn new(keep_alive_s: u16, now_ms: u64) -> Self {
         Self {
-            interval_ms: u64::from(keep_alive_s) * 1_000,
+            interval_ms: keep_alive_s as u64 * 1_000,
             last_sent_ms: now_ms,
             waiting_since_ms: None,
         }
@@ -72,7 +74,7 @@ impl KeepAlive {
     /// When [`KeepAlive::poll`] has something to say; none without a keep-alive.
     #[must_use]
     pub fn poll_at(&self) -> Option<u64> {
-        if self.interval_ms == 0 {
+        if self.interval_ms == 0 || mutants::active(Mutant::KeepAliveNeverSent) {
             return None;
         }
         Some(match self.waiting_since_ms {
