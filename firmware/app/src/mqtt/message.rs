@@ -6,12 +6,12 @@
 use core::fmt;
 
 use firmware_control::{MESSAGE_BYTES_MAX, topics::TOPIC_BYTES_MAX};
-use firmware_mqtt::{Publish, TooLong};
+use firmware_mqtt::{Delivery, EncodeError, FIXED_HEADER_BYTES_MAX, Publish};
 
 use crate::status::MQTT_BUFFER_USED_MAX;
 
 /// Fixed header, topic with its length, packet identifier.
-const HEADER_BYTES_MAX: usize = 5 + 2 + TOPIC_BYTES_MAX + 2;
+const HEADER_BYTES_MAX: usize = FIXED_HEADER_BYTES_MAX + 2 + TOPIC_BYTES_MAX + 2;
 
 /// A payload, with room before it.
 pub(super) struct MessageBuffer {
@@ -42,14 +42,14 @@ impl MessageBuffer {
     pub(super) fn publish(
         &mut self,
         topic: &str,
-        id: Option<u16>,
+        delivery: Delivery,
         retain: bool,
-    ) -> Result<&[u8], TooLong> {
+    ) -> Result<&[u8], EncodeError> {
         MQTT_BUFFER_USED_MAX.raise_to(self.length);
         let publish = Publish {
             topic,
             payload_bytes: self.length,
-            id,
+            delivery,
             retain,
         };
         let mut header = [0; HEADER_BYTES_MAX];

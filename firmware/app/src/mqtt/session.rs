@@ -1,18 +1,20 @@
-//! One MQTT session, from the TCP connection to its end.
+//! One connection of the MQTT session, from TCP to its end.
 
-use core::fmt;
+use core::{convert::Infallible, fmt};
 
 use embassy_futures::select::{Either, select};
-use embassy_time::{Instant, Timer, with_timeout};
+use embassy_time::{Duration, Instant, Timer, with_timeout};
 use firmware_control::{Action, Clock as _, Now, REQUEST_BYTES_MAX, Topics, stand_in};
 use firmware_mqtt::{
-    Connect, Due, KeepAlive, PINGREQ, Packet, QoS, Reader, Subscribe, Will, puback,
+    Class, Connect, DISCONNECT, Delivery, Due, Event, Filter, Outgoing, PINGREQ, Packet, QoS,
+    Reader, Received, Will,
+    mutants::{self, Mutant},
 };
 use firmware_wire::{Connection, DeviceBody};
 use portable_atomic::Ordering::Relaxed;
 
 use super::{
-    ANSWER_MAX, End, Parts,
+    ANSWER_MAX, End, Parts, meanwhile,
     transport::{Buffers, Transport},
 };
 use crate::{
@@ -26,15 +28,19 @@ use crate::{
 /// longer one is seen to be, and its topic.
 const PACKET_BYTES_MAX: usize =
     REQUEST_BYTES_MAX + 1 + firmware_control::topics::TOPIC_BYTES_MAX + 4;
+/// How long the broker may take to close a connection after DISCONNECT.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// CONNECT at its longest: client id, will topic, credentials.
 const CONNECT_BYTES_MAX: usize = 384;
 
 const ONLINE: &[u8] = b"online";
 const OFFLINE: &[u8] = b"offline";
 
-/// Where a message at QoS 1 goes.
+/// Where a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
+    Temperature,
+    System,
     Boot,
     Connection,
     Response,
@@ -44,8 +50,13 @@ pub(super) enum Topic {
 }
 
 impl Topic {
+    /// Where telemetry goes, in the order it is published.
+    pub(super) const TELEMETRY: [Self; 2] = [Self::Temperature, Self::System];
+
     fn name(self, topics: &Topics) -> firmware_control::topics::Topic {
         match self {
+            Self::Temperature => topics.temperature(),
+            Self::System => topics.system(),
             Self::Boot => topics.boot(),
             Self::Connection => topics.connection(),
             Self::Response => topics.response(),
@@ -54,13 +65,41 @@ impl Topic {
             Self::Relay => topics.relay(),
         }
     }
+
+    pub(super) fn qos(self) -> QoS {
+        match self {
+            Self::Temperature | Self::System => QoS::AtMostOnce,
+            _ => QoS::AtLeastOnce,
+        }
+    }
+
+    /// What a message is worth when the outbox has no room for all.
+    pub(super) fn class(self) -> Class {
+        match self {
+            Self::Temperature | Self::System | Self::Summary => Class::Telemetry,
+            Self::Boot | Self::Connection => Class::State,
+            Self::Response | Self::Alarm | Self::Relay => Class::Event,
+        }
+    }
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To make the broker forget the session (3.1.2.4).
+    Forget,
+    /// To be at work.
+    Serve,
+}
+
+/// One connection.
 pub(super) struct Session<'s, 'p> {
     parts: &'s mut Parts<'p>,
-    keep_alive: KeepAlive,
-    /// The SUBSCRIBE that is not acknowledged yet.
-    subscribing: Option<u16>,
+    purpose: Purpose,
+    /// When the broker accepted the connection.
+    opened_ms: Option<u64>,
+    /// When the answer to CONNECT or SUBSCRIBE must have come.
+    answer_by_ms: Option<u64>,
 }
 
 /// Notes that no session is open, also when the session is dropped by a new configuration.
@@ -77,130 +116,115 @@ fn now_ms() -> u64 {
 }
 
 impl<'s, 'p> Session<'s, 'p> {
-    pub(super) fn new(parts: &'s mut Parts<'p>) -> Self {
+    pub(super) fn new(parts: &'s mut Parts<'p>, purpose: Purpose) -> Self {
         Self {
             parts,
-            keep_alive: KeepAlive::new(0, 0),
-            subscribing: None,
+            purpose,
+            opened_ms: None,
+            answer_by_ms: None,
         }
     }
 
-    /// Opens the session and serves it to its end.
-    pub(super) async fn run(mut self) -> End {
+    /// Connects, and serves the connection to its end. How it ended, and how many milliseconds after
+    /// the broker had accepted it; 0 if it did not.
+    pub(super) async fn run(mut self) -> (End, u64) {
+        let _open = Open;
         let mut buffers = Buffers::new();
-        let broker = &self.parts.provision.broker;
-        let mut stream = match Transport::connect(self.parts.stack, &mut buffers, broker).await {
-            Ok(stream) => stream,
-            Err(end) => return end,
-        };
-        let end = match self.connect(&mut stream).await {
-            Ok(()) => {
-                let _open = Open;
+        let Parts {
+            stack,
+            provision,
+            ref mut speaker,
+            ..
+        } = *self.parts;
+        let opening = Transport::connect(stack, &mut buffers, &provision.broker);
+        let end = match meanwhile(opening, speaker.speak_to_nobody()).await {
+            Ok(mut stream) => {
                 let Err(end) = self.serve(&mut stream).await;
+                stream.abort();
                 end
             }
             Err(end) => end,
         };
-        stream.abort();
-        end
+        self.parts.speaker.client.closed();
+        let open_ms = self.opened_ms.map_or(0, |opened| now_ms() - opened);
+        (end, open_ms)
     }
 
-    /// CONNECT, then CONNACK: no other packet comes before it (3.2).
-    async fn connect(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
-        let broker = &self.parts.provision.broker;
-        let will_topic = self.parts.topics.connection();
-        let connect = Connect {
-            client_id: &self.parts.provision.device_id,
-            keep_alive_s: broker.keep_alive_s,
-            credentials: broker
-                .credentials
-                .as_ref()
-                .map(|c| (c.username.as_str(), c.password.as_str())),
-            will: Some(Will {
-                topic: &will_topic,
-                payload: OFFLINE,
-                qos: QoS::AtLeastOnce,
-                retain: true,
-            }),
-        };
-        let mut buffer = [0; CONNECT_BYTES_MAX];
-        let packet = connect
-            .encode(&mut buffer)
-            .map_err(|_| End::Unreachable("the CONNECT packet is too long"))?;
-        self.keep_alive = KeepAlive::new(broker.keep_alive_s, now_ms());
-        write_all(stream, packet)
-            .await
-            .map_err(|_| End::Unreachable("the connection broke before CONNACK"))?;
-        let code = with_timeout(ANSWER_MAX, read_connack(stream))
-            .await
-            .map_err(|_| End::Unreachable("no CONNACK"))?
-            .ok_or(End::Unreachable("the connection broke before CONNACK"))?;
-        if code == 0 {
-            Ok(())
-        } else {
-            Err(End::Refused(code))
-        }
-    }
-
-    async fn serve(
-        &mut self,
-        stream: &mut Transport<'_>,
-    ) -> Result<core::convert::Infallible, End> {
+    async fn serve(&mut self, stream: &mut Transport<'_>) -> Result<Infallible, End> {
         let mut reader = Reader::<PACKET_BYTES_MAX>::new();
-        self.parts.outbox.new_session();
-        self.subscribe(stream).await?;
-        let subscribed_by = now_ms() + ANSWER_MAX.as_millis();
+        self.connect(stream).await?;
         loop {
             let mut chunk = [0; 512];
-            let mut wake_ms = self.parts.controller.poll_at();
-            if let Some(at) = self.keep_alive.poll_at() {
-                wake_ms = wake_ms.min(at);
-            }
-            if self.subscribing.is_some() {
-                wake_ms = wake_ms.min(subscribed_by);
-            }
             match select(
                 stream.read(&mut chunk),
-                Timer::at(Instant::from_millis(wake_ms)),
+                Timer::at(Instant::from_millis(self.poll_at())),
             )
             .await
             {
-                Either::First(Ok(0)) => return Err(End::Lost("the broker closed the connection")),
-                Either::First(Err(_)) => return Err(End::Lost("the connection was reset")),
+                Either::First(Ok(0)) => return Err(self.lost("the broker closed the connection")),
+                Either::First(Err(_)) => return Err(self.lost("the connection was reset")),
                 Either::First(Ok(length)) => {
                     stack::arm_guard();
                     let received_ms = now_ms();
                     let mut received = &chunk[..length];
                     while let Some(packet) = reader
                         .next(&mut received)
-                        .map_err(|_| End::Lost("the broker sent what is no MQTT"))?
+                        .map_err(|_| self.lost("the broker sent what is no MQTT"))?
                     {
                         self.handle(stream, packet, received_ms).await?;
                     }
                 }
                 Either::Second(()) => {}
             }
-            if self.subscribing.is_some() && now_ms() >= subscribed_by {
-                return Err(End::Lost("no SUBACK"));
+            if self.answer_by_ms.is_some_and(|by| now_ms() >= by) {
+                return Err(match self.opened_ms {
+                    Some(_) => End::Lost("no SUBACK"),
+                    None => End::Unreachable("no CONNACK"),
+                });
             }
             self.keep_alive_if_due(stream).await?;
+            // What was queued comes before what is new.
+            self.send_outbox(stream).await?;
             self.act(stream).await?;
             self.send_outbox(stream).await?;
         }
     }
 
-    async fn subscribe(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
-        let id = self.parts.outbox.next_id();
-        self.subscribing = Some(id);
-        let filter = self.parts.topics.request();
-        let subscribe = Subscribe {
-            id,
-            filter: &filter,
+    /// When there is something to do.
+    fn poll_at(&self) -> u64 {
+        let speaker = &self.parts.speaker;
+        let due = [self.answer_by_ms, speaker.client.poll_at()];
+        due.into_iter()
+            .flatten()
+            .fold(speaker.controller.poll_at(), u64::min)
+    }
+
+    async fn connect(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
+        let broker = &self.parts.provision.broker;
+        let will_topic = self.parts.topics.connection();
+        let will = Will {
+            topic: &will_topic,
+            payload: OFFLINE,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+        };
+        let connect = Connect {
+            client_id: &self.parts.provision.device_id,
+            clean_session: self.purpose == Purpose::Forget,
+            keep_alive_s: broker.keep_alive_s,
+            credentials: broker
+                .credentials
+                .as_ref()
+                .map(|c| (c.username.as_str(), c.password.as_str())),
+            // A connection that is there to be closed has nothing to leave behind.
+            will: (self.purpose == Purpose::Serve).then_some(will),
         };
         let mut buffer = [0; CONNECT_BYTES_MAX];
-        let packet = subscribe
-            .encode(&mut buffer)
-            .map_err(|_| End::Lost("the SUBSCRIBE packet is too long"))?;
+        let client = &mut self.parts.speaker.client;
+        let packet = client
+            .connect(&connect, now_ms(), &mut buffer)
+            .map_err(|_| End::Unreachable("the CONNECT packet is too long"))?;
+        self.answer_by_ms = Some(now_ms() + ANSWER_MAX.as_millis());
         self.write(stream, packet).await
     }
 
@@ -210,72 +234,93 @@ impl<'s, 'p> Session<'s, 'p> {
         packet: Packet<'_>,
         received_ms: u64,
     ) -> Result<(), End> {
-        match packet {
-            Packet::Publish {
-                topic, payload, id, ..
-            } => {
+        let Received { event, answer } = self
+            .parts
+            .speaker
+            .client
+            .receive(packet)
+            .map_err(|violation| self.lost(violation.as_str()))?;
+        match event {
+            Event::Nothing => {}
+            Event::Connected { session_present } => {
+                defmt::debug!("CONNACK, session present: {=bool}", session_present);
+                self.opened_ms = Some(now_ms());
+                match self.purpose {
+                    Purpose::Forget => return Err(self.disconnect(stream).await),
+                    Purpose::Serve => self.subscribe(stream).await?,
+                }
+            }
+            Event::Refused { code } => return Err(End::Refused(code)),
+            Event::Subscribed { codes } => {
+                if codes.iter().any(|granted| granted.is_none()) {
+                    return Err(End::Lost("the broker refused the subscription"));
+                }
+                self.answer_by_ms = None;
+                self.subscribed()?;
+            }
+            Event::Message { topic, payload, .. } => {
                 if topic == self.parts.topics.request().as_str() {
                     self.handle_request(stream, payload, received_ms).await?;
                 }
-                match id {
-                    // After the response is kept: at least once.
-                    Some(id) => self.write(stream, &puback(id)).await,
-                    None => Ok(()),
-                }
             }
-            Packet::PubAck { id } => {
-                // A response that the outbox had no room for is acknowledged to nobody.
-                let _ = self.parts.outbox.acknowledge(id);
-                Ok(())
-            }
-            Packet::SubAck { id, accepted } if self.subscribing == Some(id) => {
-                if !accepted {
-                    return Err(End::Lost("the broker refused the subscription"));
-                }
-                self.subscribing = None;
-                self.opened()
-            }
-            Packet::SubAck { .. } => Ok(()),
-            Packet::PingResp => {
-                self.keep_alive.pong();
-                Ok(())
-            }
-            Packet::ConnAck { .. } => Err(End::Lost("a second CONNACK")),
         }
+        // After the response is kept: what is acknowledged does not come again.
+        if let Some(answer) = answer {
+            self.write(stream, &answer.encode()).await?;
+        }
+        self.parts.speaker.count();
+        Ok(())
+    }
+
+    /// Also in a session that the broker has kept: that costs little, and repairs one whose
+    /// subscription was lost.
+    async fn subscribe(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
+        let request = self.parts.topics.request();
+        let filters = [Filter {
+            filter: &request,
+            // Whoever publishes a request chooses; at QoS 2 it is carried out once.
+            qos: QoS::ExactlyOnce,
+        }];
+        let mut buffer = [0; CONNECT_BYTES_MAX];
+        let client = &mut self.parts.speaker.client;
+        let packet = client
+            .subscribe(&filters, &mut buffer)
+            .map_err(|_| End::Lost("the SUBSCRIBE packet is too long"))?;
+        self.answer_by_ms = Some(now_ms() + ANSWER_MAX.as_millis());
+        self.write(stream, packet).await
+    }
+
+    /// Ends a clean session, with which the broker forgets it.
+    async fn disconnect(&mut self, stream: &mut Transport<'_>) -> End {
+        if let Err(end) = self.write(stream, &DISCONNECT).await {
+            return end;
+        }
+        // Until the broker closes the connection (3.14.4), so that the next finds it done.
+        let _ = with_timeout(CLOSE_MAX, stream.read(&mut [0; 8])).await;
+        End::Forgotten
     }
 
     /// The session is open and subscribed: says so to the bench and to the broker.
-    fn opened(&mut self) -> Result<(), End> {
+    fn subscribed(&mut self) -> Result<(), End> {
         MQTT_CONNECTED.store(true, Relaxed);
         SESSIONS_OPENED.increment();
         defmt::info!("MQTT connected");
         telemetry::send(DeviceBody::Connection(Connection::Connected));
+        let speaker = &mut self.parts.speaker;
         if let Some(boot) = self.parts.boot.take() {
             let now = DeviceClock.now();
             let reason = reset_reason::name(boot.reason);
-            self.parts.message.clear();
-            self.parts
+            speaker.message.clear();
+            speaker
                 .controller
-                .write_boot(now, reason, self.parts.message)
+                .write_boot(now, reason, speaker.message)
                 .map_err(too_long)?;
-            self.keep(Topic::Boot, true);
+            speaker.keep(Topic::Boot);
         }
-        self.parts.message.clear();
-        self.parts.message.write(ONLINE).map_err(too_long)?;
-        self.keep(Topic::Connection, true);
+        speaker.message.clear();
+        speaker.message.write(ONLINE).map_err(too_long)?;
+        speaker.keep(Topic::Connection);
         Ok(())
-    }
-
-    /// Puts the message into the outbox, where it is sent from.
-    fn keep(&mut self, topic: Topic, retain: bool) {
-        if self
-            .parts
-            .outbox
-            .push(topic, self.parts.message.payload(), retain)
-            .is_err()
-        {
-            defmt::warn!("outbox full: a message is lost");
-        }
     }
 
     async fn handle_request(
@@ -288,100 +333,82 @@ impl<'s, 'p> Session<'s, 'p> {
         #[cfg(feature = "test-hooks")]
         crate::faults::leak_at_command();
         let status = status::device_status();
-        stand_in::measure(self.parts.controller, DeviceClock.now());
-        self.parts.message.clear();
-        let handled = self
-            .parts
+        let speaker = &mut self.parts.speaker;
+        stand_in::measure(speaker.controller, DeviceClock.now());
+        speaker.message.clear();
+        let handled = speaker
             .controller
-            .handle_request(
-                &DeviceClock,
-                received_ms,
-                &status,
-                payload,
-                self.parts.message,
-            )
+            .handle_request(&DeviceClock, received_ms, &status, payload, speaker.message)
             .map_err(too_long)?;
         defmt::debug!("command: {}", defmt::Debug2Format(&handled));
-        if self
-            .parts
-            .outbox
-            .push(Topic::Response, self.parts.message.payload(), false)
-            .is_ok()
-        {
-            return self.send_outbox(stream).await;
-        }
-        // Many requests at once: this response is sent, though not again after a lost connection.
-        let id = self.parts.outbox.next_id();
-        self.publish(stream, &self.parts.topics.response(), Some(id), false)
-            .await
+        speaker.keep(Topic::Response);
+        self.send_outbox(stream).await
     }
 
+    /// Sends what the outbox has and the window allows.
     async fn send_outbox(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
-        while let Some(message) = self.parts.outbox.next_to_send() {
-            let (id, retain) = (message.id, message.retain);
-            let topic = message.topic.name(self.parts.topics);
-            self.parts.message.clear();
-            self.parts
-                .message
-                .write(&message.payload)
-                .map_err(too_long)?;
-            self.publish(stream, &topic, Some(id), retain).await?;
+        loop {
+            let speaker = &mut self.parts.speaker;
+            // A copy: packets are built in the message buffer.
+            let next = speaker.client.send_next(|outgoing| match outgoing {
+                Outgoing::Message {
+                    topic,
+                    payload,
+                    delivery,
+                    retain,
+                } => {
+                    speaker.message.clear();
+                    let written = speaker.message.write(payload);
+                    Next::Message(written.map(|()| (topic, delivery, retain)))
+                }
+                Outgoing::Release(release) => Next::Packet(release.encode()),
+            });
+            match next {
+                None => return Ok(()),
+                Some(Next::Packet(packet)) => self.write(stream, &packet).await?,
+                Some(Next::Message(message)) => {
+                    let (topic, delivery, retain) = message.map_err(too_long)?;
+                    self.publish(stream, topic, delivery, retain).await?;
+                }
+            }
         }
-        Ok(())
     }
 
     /// Does what the controller has decided.
     async fn act(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
         let now = DeviceClock.now();
-        while let Some(action) = self.parts.controller.poll(now) {
-            self.parts.message.clear();
+        while let Some(action) = self.parts.speaker.controller.poll(now) {
             match action {
-                Action::PublishTelemetry => self.publish_telemetry(stream, now).await?,
-                Action::PublishSummary => {
-                    self.parts
-                        .controller
-                        .write_summary(now, self.parts.message)
-                        .map_err(too_long)?;
-                    self.keep(Topic::Summary, false);
+                Action::PublishTelemetry if self.parts.speaker.client.is_open() => {
+                    self.publish_telemetry(stream, now).await?;
                 }
-                Action::PublishAlarm(change) => {
-                    change.write(self.parts.message).map_err(too_long)?;
-                    self.keep(Topic::Alarm, false);
-                }
-                Action::PublishRelay(change) => {
-                    change.write(self.parts.message).map_err(too_long)?;
-                    self.keep(Topic::Relay, false);
-                }
-                // This image has no relays, and keeps what provisioning told it.
-                Action::SwitchRelay { .. } | Action::Keep(_) | Action::Reconnect => {
-                    defmt::debug!("not done here: {}", defmt::Debug2Format(&action));
-                }
+                action => self.parts.speaker.act(action, now).map_err(too_long)?,
             }
         }
         Ok(())
     }
 
+    /// At once: the outbox need not have room for it.
     async fn publish_telemetry(&mut self, stream: &mut Transport<'_>, now: Now) -> Result<(), End> {
-        stand_in::measure(self.parts.controller, now);
-        self.parts
-            .controller
-            .write_temperature(now, self.parts.message)
-            .map_err(too_long)?;
-        let retain = self.parts.provision.retain_telemetry;
-        self.publish(stream, &self.parts.topics.temperature(), None, retain)
-            .await?;
-        let status = status::device_status();
-        self.parts.message.clear();
-        self.parts
-            .controller
-            .write_system(now, &status, self.parts.message)
-            .map_err(too_long)?;
-        self.publish(stream, &self.parts.topics.system(), None, false)
-            .await
+        let times = if mutants::active(Mutant::TelemetryTwice) {
+            2
+        } else {
+            1
+        };
+        for topic in Topic::TELEMETRY {
+            let speaker = &mut self.parts.speaker;
+            speaker.write_telemetry(topic, now).map_err(too_long)?;
+            let retain = speaker.retains(topic);
+            for _ in 0..times {
+                self.publish(stream, topic, Delivery::AtMostOnce, retain)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     async fn keep_alive_if_due(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
-        match self.keep_alive.poll(now_ms()) {
+        match self.parts.speaker.client.poll(now_ms()) {
             Due::Nothing => Ok(()),
             Due::Ping => self.write(stream, &PINGREQ).await,
             Due::Dead => Err(End::Lost("the broker does not answer pings")),
@@ -392,59 +419,60 @@ impl<'s, 'p> Session<'s, 'p> {
     async fn publish(
         &mut self,
         stream: &mut Transport<'_>,
-        topic: &str,
-        id: Option<u16>,
+        topic: Topic,
+        delivery: Delivery,
         retain: bool,
     ) -> Result<(), End> {
-        let packet = self
-            .parts
-            .message
-            .publish(topic, id, retain)
+        let topic = topic.name(self.parts.topics);
+        let message = &mut self.parts.speaker.message;
+        let packet = message
+            .publish(&topic, delivery, retain)
             .map_err(|_| End::Lost("a message is too long"))?;
-        write_all(stream, packet).await?;
-        self.keep_alive.sent(now_ms());
+        write_all(stream, packet).await.map_err(End::Lost)?;
+        self.parts.speaker.client.sent(now_ms());
         MESSAGES_PUBLISHED.increment();
         Ok(())
     }
 
     async fn write(&mut self, stream: &mut Transport<'_>, packet: &[u8]) -> Result<(), End> {
-        write_all(stream, packet).await?;
-        self.keep_alive.sent(now_ms());
+        write_all(stream, packet)
+            .await
+            .map_err(|reason| self.lost(reason))?;
+        self.parts.speaker.client.sent(now_ms());
         Ok(())
     }
+
+    /// The end for this reason.
+    fn lost(&self, reason: &'static str) -> End {
+        match self.opened_ms {
+            Some(_) => End::Lost(reason),
+            None => End::Unreachable("the connection broke before CONNACK"),
+        }
+    }
+}
+
+/// What [`Session::send_outbox`] sends next.
+enum Next {
+    /// What is in the message buffer, if it fitted.
+    Message(Result<(Topic, Delivery, bool), fmt::Error>),
+    /// A packet.
+    Packet([u8; 4]),
 }
 
 fn too_long(_: fmt::Error) -> End {
     End::Lost("a message is too long")
 }
 
-async fn write_all(stream: &mut Transport<'_>, mut bytes: &[u8]) -> Result<(), End> {
+async fn write_all(stream: &mut Transport<'_>, mut bytes: &[u8]) -> Result<(), &'static str> {
     while !bytes.is_empty() {
         let written = with_timeout(ANSWER_MAX, stream.write(bytes))
             .await
-            .map_err(|_| End::Lost("the broker takes nothing more"))?
-            .map_err(|_| End::Lost("the connection was reset"))?;
+            .map_err(|_| "the broker takes nothing more")?
+            .map_err(|_| "the connection was reset")?;
         bytes = &bytes[written..];
     }
     with_timeout(ANSWER_MAX, stream.flush())
         .await
-        .map_err(|_| End::Lost("the broker takes nothing more"))?
-        .map_err(|_| End::Lost("the connection was reset"))
-}
-
-/// The return code; none when the connection ends before, or anything else comes first.
-async fn read_connack(stream: &mut Transport<'_>) -> Option<u8> {
-    let mut reader = Reader::<4>::new();
-    // One at a time: what follows CONNACK is not this function's.
-    let mut byte = [0];
-    loop {
-        if stream.read(&mut byte).await.ok()? == 0 {
-            return None;
-        }
-        match reader.next(&mut &byte[..]).ok()? {
-            Some(Packet::ConnAck { code }) => return Some(code),
-            Some(_) => return None,
-            None => {}
-        }
-    }
+        .map_err(|_| "the broker takes nothing more")?
+        .map_err(|_| "the connection was reset")
 }
