@@ -38,6 +38,7 @@ pub mod stack;
 pub mod status;
 pub mod storage;
 pub mod telemetry;
+pub mod tls;
 pub mod watchdog;
 
 /// The version of the firmware, from its `Cargo.toml`.

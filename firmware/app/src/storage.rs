@@ -209,10 +209,11 @@ impl Storage {
         bytes: &[u8],
     ) -> Result<(), StorageError> {
         let key = certificate_key(slot);
-        Ok(match bytes {
-            [] => self.items.remove(key)?,
-            _ => self.items.write(key, bytes)?,
-        })
+        let kept = match bytes {
+            [] => self.items.remove(key),
+            _ => self.items.write(key, bytes),
+        };
+        Ok(kept?)
     }
 
     /// What the controller kept under this name, in `buffer`; none when there is none.

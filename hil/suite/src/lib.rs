@@ -6,7 +6,7 @@
 //! - [`TemperatureController`]: gets the device ready: broker, provisioning, session.
 //! - [`Controller`]: the device at work, as scenarios see it.
 //! - [`contract`]: what the device promises, as checks.
-//! - `connectivity`, `commands`, `telemetry`, `stability`: the scenarios, one file a behaviour.
+//! - `connectivity`, `commands`, `telemetry`, `security`, `stability`: the scenarios, one file a behaviour.
 //! - `drills`: faults on purpose, for whoever keeps a rig.
 
 mod commands;
@@ -16,8 +16,10 @@ mod controller;
 mod drills;
 mod product;
 mod refusing_broker;
+mod security;
 mod stability;
 mod telemetry;
+mod tls_broker;
 
 pub use controller::Controller;
 pub use product::TemperatureController;

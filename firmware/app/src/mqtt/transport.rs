@@ -2,13 +2,25 @@
 //!
 //! An enum and not a type parameter, so that the session's code is in the image once.
 
+use alloc::vec::Vec;
+
 use embassy_net::{Stack, tcp::TcpSocket};
-use embassy_time::with_timeout;
-use firmware_wire::Broker;
+use embassy_time::{Duration, with_timeout};
+use firmware_control::Clock as _;
+use firmware_wire::{Broker, CERTIFICATE_BYTES_MAX, CertificateSlot, Security};
 
 use super::{ANSWER_MAX, End};
-use crate::network;
+use crate::{
+    clock::DeviceClock,
+    heap, network,
+    storage::{self, StorageError},
+    tls,
+};
 
+/// How long a TLS handshake may take. The device's own part in it is about a second.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
+/// How long the socket may take to send an alert.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 /// TCP buffers: a good part of a telemetry message out, a command or two in.
 const TCP_RX_BYTES: usize = 2_048;
 const TCP_TX_BYTES: usize = 4_096;
@@ -36,6 +48,8 @@ pub(super) struct Broken;
 pub(super) enum Transport<'b> {
     /// TCP alone.
     Plain(TcpSocket<'b>),
+    /// TLS on it.
+    Tls(TcpSocket<'b>, tls::Session),
 }
 
 impl<'b> Transport<'b> {
@@ -57,7 +71,32 @@ impl<'b> Transport<'b> {
             .await
             .map_err(|_| End::Unreachable("no answer to the TCP connection"))?
             .map_err(|_| End::Unreachable("the TCP connection was refused"))?;
-        Ok(Self::Plain(socket))
+        let Security::Tls {
+            server_name,
+            client_certificate,
+        } = &broker.security
+        else {
+            return Ok(Self::Plain(socket));
+        };
+        let name = if server_name.is_empty() {
+            &broker.host
+        } else {
+            server_name
+        };
+        let settings = tls_settings(name, *client_certificate)
+            .await
+            .map_err(End::Unreachable)?;
+        let opened = with_timeout(HANDSHAKE_MAX, tls::Session::open(&mut socket, settings)).await;
+        match opened.unwrap_or(Err("no end to the TLS handshake")) {
+            Ok(session) => Ok(Self::Tls(socket, session)),
+            Err(reason) => {
+                // With an alert that says why; without waiting for the server to have read it.
+                socket.close();
+                let _ = with_timeout(LAST_WORDS_MAX, socket.flush()).await;
+                socket.abort();
+                Err(End::Unreachable(reason))
+            }
+        }
     }
 
     /// Waits for bytes and takes as many as are there, at most a bufferful; 0 when the broker closed
@@ -65,6 +104,10 @@ impl<'b> Transport<'b> {
     pub(super) async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Broken> {
         match self {
             Self::Plain(socket) => socket.read(buffer).await.map_err(|_| Broken),
+            Self::Tls(socket, session) => session
+                .read(socket, buffer)
+                .await
+                .map_err(|tls::Broken| Broken),
         }
     }
 
@@ -72,6 +115,10 @@ impl<'b> Transport<'b> {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         match self {
             Self::Plain(socket) => socket.write(bytes).await.map_err(|_| Broken),
+            Self::Tls(socket, session) => session
+                .write(socket, bytes)
+                .await
+                .map_err(|tls::Broken| Broken),
         }
     }
 
@@ -79,14 +126,59 @@ impl<'b> Transport<'b> {
     pub(super) async fn flush(&mut self) -> Result<(), Broken> {
         match self {
             // Nagle's algorithm is off: what was written is on its way.
-            Self::Plain(_) => Ok(()),
+            Self::Plain(_) | Self::Tls(..) => Ok(()),
         }
     }
 
     /// Ends the stream at once; what is not sent yet is lost.
     pub(super) fn abort(&mut self) {
         match self {
-            Self::Plain(socket) => socket.abort(),
+            Self::Plain(socket) | Self::Tls(socket, _) => socket.abort(),
         }
     }
+}
+
+/// What a TLS session needs to know, out of flash.
+async fn tls_settings(
+    server_name: &str,
+    client_certificate: bool,
+) -> Result<tls::Settings<'_>, &'static str> {
+    let unix_ms = DeviceClock.now().unix_ms;
+    let now_unix_s = unix_ms.ok_or("certificates can't be checked: the time is unknown")? / 1_000;
+    let authority = certificate(CertificateSlot::Authority)
+        .await?
+        .ok_or("no authority is kept to check the server by")?;
+    let client = if client_certificate {
+        let missing = "a client certificate or its key is not kept";
+        Some((
+            certificate(CertificateSlot::Client).await?.ok_or(missing)?,
+            certificate(CertificateSlot::ClientKey)
+                .await?
+                .ok_or(missing)?,
+        ))
+    } else {
+        None
+    };
+    Ok(tls::Settings {
+        authority,
+        client,
+        server_name,
+        now_unix_s,
+    })
+}
+
+/// A certificate or key that is kept; none when there is none.
+async fn certificate(slot: CertificateSlot) -> Result<Option<Vec<u8>>, &'static str> {
+    let mut bytes =
+        heap::vec(CERTIFICATE_BYTES_MAX).map_err(|heap::Refused| "too little memory for TLS")?;
+    bytes.resize(CERTIFICATE_BYTES_MAX, 0);
+    let length =
+        storage::with(|storage| Ok(storage.certificate(slot, &mut bytes).map(<[u8]>::len)))
+            .await
+            .map_err(|_: StorageError| "certificates can't be read")?;
+    Ok(length.map(|length| {
+        bytes.truncate(length);
+        bytes.shrink_to_fit();
+        bytes
+    }))
 }
