@@ -10,6 +10,7 @@ use firmware_wire::{CERTIFICATE_BYTES_MAX, CertificateChunk, CertificateSlot, Re
 use crate::{
     heap,
     storage::{self, StorageError},
+    tls,
 };
 
 /// The pieces so far.
@@ -78,24 +79,9 @@ impl Assembly {
             self.current = Some(current);
             return Ok(None);
         }
-        if total > 0 && !is_der_sequence(&current.bytes) {
+        if total > 0 && !tls::is_sound(current.slot, &current.bytes) {
             return Err(Refusal::OutOfRange);
         }
         Ok(Some(current))
-    }
-}
-
-/// Whether these bytes are one DER SEQUENCE and nothing else (X.690, 8.1), as certificates and keys
-/// are. Lengths of 128 to 65,535 bytes: a shorter one is neither.
-fn is_der_sequence(bytes: &[u8]) -> bool {
-    const SEQUENCE: u8 = 0x30;
-    match *bytes {
-        [SEQUENCE, 0x81, length, ref rest @ ..] => rest.len() == usize::from(length),
-        [SEQUENCE, 0x82, high, low, ref rest @ ..] => {
-            rest.len() == usize::from(u16::from_be_bytes([high, low]))
-        }
-        // A key of 32 bytes without its public half.
-        [SEQUENCE, length @ ..=0x7F, ref rest @ ..] => rest.len() == usize::from(length),
-        _ => false,
     }
 }

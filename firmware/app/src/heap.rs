@@ -17,9 +17,11 @@ use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use crate::allocation_trace;
 
-/// Bytes of the region that every device has: memory that the second-stage bootloader left behind.
-const REGION_BYTES: usize = 64 * 1024;
-/// Bytes of the region that is added for the radio.
+/// Bytes of the region that every device has: room for a TLS session at the height of its handshake,
+/// 59 KiB, and the reserve.
+const REGION_BYTES: usize = 80 * 1024;
+/// Bytes of the region that is added for the radio: memory that the second-stage bootloader left
+/// behind.
 const RADIO_REGION_BYTES: usize = 64 * 1024;
 
 /// What a request from outside must leave free, bytes.
@@ -41,7 +43,6 @@ static SEARCHING: AtomicBool = AtomicBool::new(false);
 /// One region, not two: the largest block can't be larger than a region, so that two of one size
 /// would look like a heap half in fragments.
 pub fn init() {
-    #[esp_hal::ram(reclaimed)]
     static mut REGION: MaybeUninit<[u8; REGION_BYTES]> = MaybeUninit::uninit();
     // Safety: the static lives forever and is named nowhere else; `init` is called once.
     unsafe { add_region((&raw mut REGION).cast(), REGION_BYTES) };
@@ -49,6 +50,7 @@ pub fn init() {
 
 /// Gives the heap a second region, for the radio, which fills most of the first. Call once.
 pub fn add_radio_region() {
+    #[esp_hal::ram(reclaimed)]
     static mut REGION: MaybeUninit<[u8; RADIO_REGION_BYTES]> = MaybeUninit::uninit();
     // Safety: as in `init`.
     unsafe { add_region((&raw mut REGION).cast(), RADIO_REGION_BYTES) };

@@ -222,10 +222,11 @@ impl Storage {
         bytes: &[u8],
     ) -> Result<(), StorageError> {
         let key = certificate_key(slot);
-        Ok(match bytes {
-            [] => self.items.remove(key)?,
-            _ => self.items.write(key, bytes)?,
-        })
+        let kept = match bytes {
+            [] => self.items.remove(key),
+            _ => self.items.write(key, bytes),
+        };
+        Ok(kept?)
     }
 
     /// What was kept under this name, in `buffer`; none when there is none, or none that fits.

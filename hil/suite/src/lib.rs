@@ -6,8 +6,8 @@
 //! - [`TemperatureController`]: gets the device ready: broker, provisioning, session.
 //! - [`Controller`]: the device at work, as scenarios see it.
 //! - [`contract`]: what the device promises, as checks.
-//! - `connectivity`, `commands`, `telemetry`, `sensors`, `alarms`, `relays`, `schedules`, `power`,
-//!   `stability`: the scenarios, one file a behaviour.
+//! - `connectivity`, `commands`, `telemetry`, `security`, `sensors`, `alarms`, `relays`, `schedules`,
+//!   `power`, `stability`: the scenarios, one file a behaviour.
 //! - `drills`: faults on purpose, for whoever keeps a rig.
 
 mod alarms;
@@ -21,9 +21,11 @@ mod product;
 mod refusing_broker;
 mod relays;
 mod schedules;
+mod security;
 mod sensors;
 mod stability;
 mod telemetry;
+mod tls_broker;
 
 pub use controller::Controller;
 pub use product::TemperatureController;

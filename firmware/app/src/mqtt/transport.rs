@@ -57,10 +57,7 @@ impl<'b> Transport<'b> {
     ///
     /// # Errors
     /// [`End::Unreachable`], with what went wrong in words.
-    pub(super) async fn connect(
-        parts: &Parts<'_>,
-        buffers: &'b mut Buffers,
-    ) -> Result<Self, End> {
+    pub(super) async fn connect(parts: &Parts<'_>, buffers: &'b mut Buffers) -> Result<Self, End> {
         let (stack, configuration) = (parts.stack, parts.configuration);
         let host = configuration.broker.as_str();
         let address = network::resolve(stack, host)
