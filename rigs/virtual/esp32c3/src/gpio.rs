@@ -6,7 +6,7 @@
 //! ```text
 //! both drive         -> low wins (open drain, or a short that the other side wins)
 //! one drives         -> its level
-//! nobody drives      -> pull-up high, else low
+//! nobody drives      -> what a resistor outside says, else pull-up high, else low
 //! ```
 //!
 //! The outside drives with [`Gpio::drive`] and sees changes of level of the pins it watches, with their times, from
@@ -93,6 +93,9 @@ pub(crate) struct Gpio {
     /// What the outside drives, and to which level: bits of pins.
     driven: u32,
     driven_high: u32,
+    /// Where the outside has a resistor to the supply or to ground.
+    pulled_up: u32,
+    pulled_down: u32,
     /// Levels as they are.
     levels: u32,
     changes: VecDeque<PinChange>,
@@ -138,6 +141,8 @@ impl Gpio {
             pads,
             driven: 0,
             driven_high: 0,
+            pulled_up: 0,
+            pulled_down: 0,
             levels: 0,
             changes: VecDeque::new(),
             watched: 0,
@@ -164,6 +169,27 @@ impl Gpio {
             self.driven |= bit;
             self.driven_high |= u32::from(high) << pin;
         }
+        self.settle(now, wires);
+        true
+    }
+
+    /// The outside has a resistor from `pin` to the supply (`true`) or to ground, or none. Returns false when there is no
+    /// such pin.
+    pub(crate) fn pull(
+        &mut self,
+        now: Ticks,
+        pin: u8,
+        up: Option<bool>,
+        wires: &mut Wires,
+    ) -> bool {
+        if usize::from(pin) >= PADS {
+            return false;
+        }
+        let bit = 1 << pin;
+        self.pulled_up &= !bit;
+        self.pulled_down &= !bit;
+        self.pulled_up |= u32::from(up == Some(true)) << pin;
+        self.pulled_down |= u32::from(up == Some(false)) << pin;
         self.settle(now, wires);
         true
     }
@@ -221,7 +247,10 @@ impl Gpio {
             enabled: (!gpio && select & OUT_OEN_SEL == 0)
                 || is_set(self.enable) != (select & OUT_OEN_INV != 0),
             open_drain: self.pin(pin) & PIN_PAD_DRIVER != 0,
-            pull_up: is_set(self.pads.pull_up & !self.pads.pull_down),
+            // A resistor outside is stronger than the pulls inside, some 45 kOhm.
+            pull_up: is_set(
+                self.pulled_up | self.pads.pull_up & !self.pads.pull_down & !self.pulled_down,
+            ),
             outside: is_set(self.driven).then(|| is_set(self.driven_high)),
         }
     }
@@ -485,6 +514,28 @@ mod tests {
         check(Some(true), true, None, true, true);
         check(Some(true), true, Some(false), true, false);
         check(Some(false), true, Some(true), true, false);
+    }
+
+    #[test]
+    fn a_resistor_outside_is_stronger_than_the_pulls_inside() {
+        let check = |outside, pull_up: u32, pull_down: u32, expected| {
+            let mut bench = bench();
+            let pads = Pads {
+                pull_up,
+                pull_down,
+                input: 1,
+            };
+            set_pads(&mut bench, pads);
+            let Bench {
+                peripheral, wires, ..
+            } = &mut bench;
+            assert!(peripheral.pull(Ticks(0), 0, outside, wires));
+            assert_eq!(level(&mut bench, 0), Some(expected));
+        };
+        check(Some(false), 1, 0, false);
+        check(Some(true), 0, 1, true);
+        check(None, 1, 0, true);
+        check(None, 0, 0, false);
     }
 
     #[test]

@@ -23,6 +23,15 @@ impl Chip {
         })
     }
 
+    /// The outside has a resistor from `pin` to the supply (`true`) or to ground, or none: it decides where nobody drives,
+    /// also against the pulls inside the chip. False when there is no such pin.
+    pub fn pull_pin(&mut self, pin: u8, up: Option<bool>) -> bool {
+        let now = self.now();
+        self.soc.touch(Block::Gpio, now, |peripherals, context| {
+            peripherals.gpio.pull(context.now, pin, up, context.wires)
+        })
+    }
+
     /// Level of `pin`, true for high; `None` when there is no such pin.
     pub fn pin_level(&mut self, pin: u8) -> Option<bool> {
         let now = self.now();
@@ -258,8 +267,10 @@ mod tests {
             write(a, GPIO + 0x24, 1 << 3);
         };
         let mut chip = boot(&program(high, |_| {}));
+        chip.pull_pin(3, Some(false));
         run_to(&mut chip, Ticks::from_millis(50));
         chip.watch_pins(1 << 3);
+        assert_eq!(chip.pin_level(3), Some(true));
         chip.power_off();
         assert_eq!(chip.pin_level(3), Some(false));
         let later = chip.now() + Ticks::from_millis(1);
@@ -275,7 +286,7 @@ mod tests {
                 _ => {}
             }
         }
-        // The pull-up that a reset leaves on.
+        // Low until the program drives it again, though a reset leaves the pull-up on.
         assert_eq!(pauses.len(), 1);
         assert!(pauses[0].level);
     }
@@ -284,6 +295,7 @@ mod tests {
     fn what_is_not_there_is_refused() {
         let mut chip = boot(&program(|_| {}, |_| {}));
         assert!(!chip.drive_pin(30, None));
+        assert!(!chip.pull_pin(22, None));
         assert!(!chip.attach_wire(22, true, Box::new(Slave::default())));
         assert_eq!(chip.pin_level(22), None);
         let count = chip.with_wire(3, |_, slave: &mut Slave| slave.pulses.len());

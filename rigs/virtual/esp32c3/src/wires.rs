@@ -22,7 +22,8 @@
 //! | drives high | a short to ground | low, and a conflict too |
 //!
 //! Time: the far side is told each low of the chip when it ends. Until then the wire is low whatever anybody does, so
-//! that nothing is lost by it, and nothing has to be taken back when the chip is reset in the middle.
+//! that nothing is lost by it, and nothing has to be taken back when the chip is reset in the middle. Somebody who turns
+//! to the far side meanwhile finds it told so far; the rest of that low comes as another that begins where this one ends.
 //!
 //! [`ChipEvent::PinConflict`]: crate::ChipEvent::PinConflict
 
@@ -46,8 +47,8 @@ pub struct Low {
 
 /// What hangs on one of the chip's pins, outside: 1-Wire slaves.
 ///
-/// Calls come in order of time. Intervals go out in order of time; one that begins where the one before ends continues
-/// it. They include what the chip pulled.
+/// Calls come in order of time. Intervals go in and out in order of time; one that begins where the one before ends
+/// continues it. Those that go out include what the chip pulled.
 pub trait Wire: Any + Send {
     /// The chip pulled the wire low in this interval. Adds to `lows` what is known now.
     fn pulse(&mut self, pulse: Low, lows: &mut Vec<Low>);
@@ -151,8 +152,9 @@ impl Wires {
     /// The wire on `pin`, brought up to `now`.
     pub(crate) fn wire(&mut self, now: Ticks, pin: u8) -> Option<&mut dyn Wire> {
         self.advance(now);
-        let net = self.nets.iter_mut().find(|net| net.pin == pin)?;
-        net.wire.as_deref_mut()
+        let index = self.nets.iter().position(|net| net.pin == pin)?;
+        self.with_net(now, pin, |net, out| net.tell(now, out));
+        self.nets[index].wire.as_deref_mut()
     }
 
     /// Pins whose levels come from here: bits.
@@ -374,6 +376,14 @@ impl Net {
         }
     }
 
+    /// The far side is going to be asked for something: a low of the chip that has not ended is told so far.
+    fn tell(&mut self, now: Ticks, out: &mut Out<'_>) {
+        if let Hold::Low(from) = self.hold {
+            self.let_go(Low { from, to: now }, out);
+            self.hold = Hold::Low(now);
+        }
+    }
+
     /// The chip has pulled low in this interval.
     fn let_go(&mut self, pulse: Low, out: &mut Out<'_>) {
         self.low_until = self.low_until.max(pulse.to);
@@ -575,6 +585,21 @@ mod tests {
         against_short.advance(Ticks(1000));
         assert_eq!(against_short.levels(Ticks(1000)), 0);
         assert_eq!(against_short.take_conflicts().len(), 1);
+    }
+
+    #[test]
+    fn who_asks_in_the_middle_of_a_low_finds_it_told_so_far() {
+        let mut wires = wires(OPEN_DRAIN, 0, false);
+        wires.transmit(Ticks(100), 1, false);
+        let told = |wires: &mut Wires, now| {
+            let wire: &mut dyn Any = wires.wire(Ticks(now), PIN).expect("a wire");
+            let slave: &mut Slave = wire.downcast_mut().expect("that one");
+            slave.pulses.clone()
+        };
+        assert_eq!(told(&mut wires, 150), [(100, 150)]);
+        wires.transmit(Ticks(200), 1, true);
+        assert_eq!(told(&mut wires, 300), [(100, 150), (150, 200)]);
+        assert_eq!(heard(&mut wires), [(100, false), (200, true)]);
     }
 
     fn pulse_later(wires: &mut Wires) {
