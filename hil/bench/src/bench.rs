@@ -120,6 +120,7 @@ impl Bench {
                 seed: options.seed,
                 epoch: options.epoch.into(),
                 state_directory: state_directory.clone(),
+                fixture: rig.rig.fixture.as_ref(),
                 capture: options.capture.clone(),
             })?),
         };
@@ -180,7 +181,14 @@ impl Bench {
             FixtureKind::Board(board) => {
                 (BoardSource::Rig(board.port.clone()), board.switches_power)
             }
-            FixtureKind::Virtual(_) => return Ok(()),
+            FixtureKind::Virtual(_) => match &self.virtual_rig {
+                Some(rig) => {
+                    let port = rig.fixture_port();
+                    (BoardSource::Virtual(Box::new(move || port.path())), true)
+                }
+                // A rig file that says so was refused.
+                None => return Ok(()),
+            },
         };
         let (port, board) =
             fixture::open(source, Arc::clone(&self.shared), self.session.handle()).await?;

@@ -8,9 +8,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use hil_rig::VirtualProbe;
+use hil_rig::{Fixture, FixtureKind, VirtualProbe};
 use virtual_rig::{
-    ChipClock, Pace, PollLimits, Poller, RigEventKind, VirtualRig, VirtualRigSettings,
+    ChipClock, FixtureSettings, Pace, PollLimits, Poller, RigEventKind, VirtualRig,
+    VirtualRigSettings,
 };
 
 use crate::{
@@ -99,6 +100,8 @@ pub(crate) struct Start<'r> {
     pub(crate) epoch: SystemTime,
     /// Where its flash is kept.
     pub(crate) state_directory: PathBuf,
+    /// What is on its pins.
+    pub(crate) fixture: Option<&'r Fixture>,
     /// Where its network traffic is recorded.
     pub(crate) capture: Option<PathBuf>,
 }
@@ -125,9 +128,22 @@ pub(crate) fn start(start: Start<'_>) -> Result<VirtualRig, BenchError> {
             settle: start.probe.pace.settle,
         },
         capture: start.capture,
+        fixture: start.fixture.map(wiring).unwrap_or_default(),
         ..VirtualRigSettings::new(start.name)
     };
     VirtualRig::start(settings).map_err(|error| failed(Box::new(error)))
+}
+
+fn wiring(fixture: &Fixture) -> FixtureSettings {
+    let FixtureKind::Virtual(wired) = &fixture.kind else {
+        return FixtureSettings::default();
+    };
+    FixtureSettings {
+        one_wire_pin: wired.one_wire_pin,
+        relay_pins: wired.relay_pins.clone(),
+        sensors_on_device_supply: wired.sensors_on_device_supply,
+        ..FixtureSettings::default()
+    }
 }
 
 /// Makes bench events of the rig's; ends with the rig.

@@ -18,6 +18,8 @@ use crate::contract::response::{self, COMMANDS, Command, Response};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a retained message may take to be delivered.
 const RETAINED_WITHIN: Duration = Duration::from_secs(5);
+/// How long the device may take to find and read all its sensors.
+const MEASURED_WITHIN: Duration = Duration::from_secs(30);
 /// How long the device may take to the broker: its back-off included.
 pub(crate) const CONNECTED_WITHIN: Duration = Duration::from_secs(40);
 
@@ -325,6 +327,27 @@ impl Controller {
                 format_args!("an MQTT session within {} s", CONNECTED_WITHIN.as_secs()),
                 self.way_to_broker(),
             )),
+        }
+    }
+
+    /// Waits until the device has measured at `count` sensors.
+    pub(crate) async fn wait_measured(&self, count: u8) -> Result<(), ScenarioError> {
+        let until = self.clock.now() + MEASURED_WITHIN;
+        loop {
+            let data = self.command("get_summary", "{}").await?.data;
+            if data["active_points"].as_u64() == Some(count.into()) {
+                return Ok(());
+            }
+            if self.clock.now() >= until {
+                return Err(ScenarioError::failure(
+                    format_args!(
+                        "{count} sensors measured within {} s",
+                        MEASURED_WITHIN.as_secs()
+                    ),
+                    data,
+                ));
+            }
+            self.clock.sleep(Duration::from_millis(500)).await;
         }
     }
 

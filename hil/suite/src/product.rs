@@ -10,7 +10,7 @@ use hil_bench::{Bench, BenchError, Sensors};
 use hil_mqtt::{
     Broker, BrokerError, Client, ConnectOptions, EmbeddedSettings, Observed, Observer, Qos,
 };
-use hil_rig::{BrokerEndpoint, ResolvedRig};
+use hil_rig::{BrokerEndpoint, FixtureKind, ResolvedRig};
 use hil_runner::event::What;
 use hil_runner::{Emitter, PrepareError, Product, ScenarioError, Setup, State};
 use tokio::sync::Mutex;
@@ -211,7 +211,17 @@ async fn boot(controller: &Controller, bench: &Bench, emit: &Emitter) -> Result<
     device.demand(ControlBody::SetTime { unix_ms }).await?;
     device.provision(&controller.provision).await?;
     controller.wait_connected().await?;
-    let took = clock.now().saturating_sub(booted);
+    let connected = clock.now();
+    if let Some(fixture) = &bench.rig().rig.fixture {
+        if matches!(fixture.kind, FixtureKind::Firmware) {
+            let count = fixture.sensors;
+            device
+                .demand(ControlBody::SimulateSensors { count })
+                .await?;
+        }
+        controller.wait_measured(fixture.sensors).await?;
+    }
+    let took = connected.saturating_sub(booted);
     step.finish(format_args!(
         "device {}, firmware {}, boot {} ({}), MQTT connected after {:.2} s",
         controller.device_id(),

@@ -23,6 +23,21 @@ pub enum VirtualRigError {
     /// The MAC address is a multicast address.
     #[error("`{}` is a group's address; clear the lowest bit of the first byte", mac(.0))]
     Mac([u8; 6]),
+    /// There is no such pin, or it is not for fixtures.
+    #[error("nothing can hang on GPIO{0}; choose 0 to 10, 20 or 21")]
+    Pin(u8),
+    /// Two fixtures are on one pin.
+    #[error("GPIO{0} is wired twice; give each relay and the 1-Wire bus a pin of its own")]
+    PinTaken(u8),
+    /// Too many relays.
+    #[error("{0} relays are wired; a fixture board has at most 8")]
+    Relays(usize),
+    /// Too many sensors.
+    #[error("{0} sensors are on the bus; a fixture board has places for 60")]
+    Sensors(u8),
+    /// The serial port of the fixture board could not be made.
+    #[error("can't make a serial port for the fixture board")]
+    SerialPort(#[source] io::Error),
     /// The flash has an impossible size, or its file can't be used.
     #[error(transparent)]
     Flash(#[from] FlashError),
@@ -38,6 +53,9 @@ pub enum VirtualRigError {
         #[source]
         source: io::Error,
     },
+    /// The system gave no pseudo-terminal for the fixture board.
+    #[error("can't open a pseudo-terminal for the fixture board")]
+    SerialLine(#[source] io::Error),
     /// The system gave no thread.
     #[error("can't start the thread `{name}`")]
     Thread {

@@ -15,7 +15,8 @@
 //! | `simulator.rs` | the thread that runs chip and network by these rules |
 //! | `shared.rs` | where the threads meet, and who goes first |
 //! | `machine.rs` | chip and debug module behind the lock |
-//! | `power.rs` | [`PowerCut`]: the supply's switch |
+//! | `fixture.rs` | the fixture board on the chip's pins |
+//! | `serial.rs` | its serial line, a pseudo-terminal |
 //! | `registry.rs`, `probe.rs` | the probe-rs plugin: [`register_plugin`] |
 //! | `black_magic.rs` | the same probe over TCP, for stock tools |
 //! | `event.rs`, `statistics.rs`, `error.rs` | what comes out |
@@ -24,12 +25,13 @@ mod black_magic;
 mod clock;
 mod error;
 mod event;
+mod fixture;
 mod machine;
 mod pace;
-mod power;
 mod probe;
 mod registry;
 mod rig;
+mod serial;
 mod settings;
 mod shared;
 mod simulator;
@@ -40,11 +42,10 @@ pub use clock::{Alarm, ChipClock, FlatOut, InFlight, Poller};
 pub use error::VirtualRigError;
 pub use event::{RigEvent, RigEventKind};
 pub use pace::{Pace, PollLimits};
-pub use power::{CutMoment, PowerCut};
 pub use probe::{
     PRODUCT_ID, VENDOR_ID, VirtualProbe, VirtualProbeError, VirtualProbeFactory, register_plugin,
 };
-pub use rig::VirtualRig;
-pub use settings::VirtualRigSettings;
+pub use rig::{FixturePort, VirtualRig};
+pub use serial::LineFault;
+pub use settings::{FixtureSettings, VirtualRigSettings};
 pub use statistics::RigStatistics;
-pub use virtual_esp32c3::FlashOperation;

@@ -1,15 +1,18 @@
-//! The machine behind the lock: chip and debug module, and the one as the other's target.
+//! The machine behind the lock: chip, debug module and fixture board, each as the others need it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
+
+use fixture_protocol::{Request, Response};
 use virtual_debug::{DebugModule, DebugTarget, ExecuteError, RegisterError, Tap};
-use virtual_esp32c3::{Access, Chip, FlashOperation, Pause, Ticks};
+use virtual_esp32c3::{Access, Chip, Pause, Ticks};
 use virtual_hart::{BusFault, Width};
 
 use crate::event::{RigEvent, RigEventKind};
+use crate::fixture::{Board, Errand};
 use crate::pace::Activity;
-use crate::power::{CutMoment, PowerCut, Supply};
 
 /// IDCODE of the ESP32-C3's TAP: Espressif, part 5, version 0.
 pub(crate) const IDCODE: u32 = 0x0000_5C25;
@@ -22,7 +25,9 @@ const STEP_MAX: Ticks = Ticks::from_millis(100);
 pub(crate) struct Machine {
     pub(crate) chip: Chip,
     module: DebugModule,
-    supply: Supply,
+    board: Board,
+    /// Where the board's words go.
+    words: Sender<Vec<u8>>,
     /// The hart can't go on until it is reset, or the debugger puts it elsewhere.
     stuck: bool,
     /// Time that went by for everybody else while the debugger had the hart halted: chip time stands still then, the
@@ -37,11 +42,13 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(chip: Chip) -> Machine {
+    /// With `board` wired to `chip`.
+    pub(crate) fn new(chip: Chip, board: Board, words: Sender<Vec<u8>>) -> Machine {
         Machine {
             chip,
             module: DebugModule::new(),
-            supply: Supply::default(),
+            board,
+            words,
             stuck: false,
             halted_for: Duration::ZERO,
             touched: false,
@@ -57,19 +64,22 @@ impl Machine {
 
     /// Lets the chip run until this time or for this many instructions.
     pub(crate) fn run(&mut self, until: Duration, instructions: u64) {
-        let until = self.supply.next().map_or(until, |at| until.min(at));
+        let until = self.board.due().map_or(until, |at| until.min(at));
         if self.chip.is_halted() {
             self.halted_for += until.saturating_sub(self.now());
+            let now = self.now();
+            self.board.set_clock(&mut self.chip, now);
         } else {
             let until = until.saturating_sub(self.halted_for);
             let pause = self.chip.run(Ticks::from_duration(until), instructions);
             if pause == Pause::PowerFailed {
-                self.switch_off();
+                self.lost_power();
+                let now = self.now();
+                let errands = self.board.supply_failed(&mut self.chip, now);
+                self.run_errands(errands);
             }
         }
-        if let Some(on) = self.supply.due(self.now()) {
-            self.switch(on);
-        }
+        self.attend_board();
     }
 
     /// A call into the ROM that takes its time counts as busy: somebody waits for its end.
@@ -79,7 +89,7 @@ impl Machine {
         } else if self.chip.is_idle() || self.stuck || !self.is_powered() {
             let chip = self.chip.next_event();
             let chip = chip.map(|at| at.as_duration() + self.halted_for);
-            Activity::Idle(chip.into_iter().chain(self.supply.next()).min())
+            Activity::Idle(chip.into_iter().chain(self.board.due()).min())
         } else {
             Activity::Busy
         }
@@ -106,36 +116,75 @@ impl Machine {
 
     /// Switches the supply. A cut that was to come is forgotten.
     pub(crate) fn set_power(&mut self, on: bool) {
-        self.supply = Supply::default();
-        self.chip.fail_power_in_flash(FlashOperation::Any, 0, None);
-        self.switch(on);
+        self.ask_board(&Request::SetPower { on });
     }
 
-    /// The supply is to be cut, once. Replaces a cut that was to come. `told` is what the clock reads: the chip may be
-    /// behind it.
-    pub(crate) fn cut_power(&mut self, told: Duration, cut: PowerCut) {
-        let now = self.now();
+    /// A request to the fixture board that does not come over its serial line.
+    pub(crate) fn ask_board(&mut self, request: &Request) -> Response {
         self.touched = true;
-        let (operation, nth, delay) = match cut.when {
-            CutMoment::FlashOperation {
-                operation,
-                nth,
-                delay,
-            } => (operation, nth, delay.map(Ticks::from_duration)),
-            CutMoment::Now | CutMoment::After(_) => (FlashOperation::Any, 0, None),
+        let now = self.now();
+        let (response, errands) = self.board.ask(&mut self.chip, now, request);
+        self.run_errands(errands);
+        self.pass_words_on();
+        response
+    }
+
+    /// Bytes for the fixture board came over its serial line.
+    pub(crate) fn board_receives(&mut self, bytes: &[u8]) {
+        self.touched = true;
+        let now = self.now();
+        let errands = self.board.receive(&mut self.chip, now, bytes);
+        self.run_errands(errands);
+        self.attend_board();
+    }
+
+    /// The serial line was opened anew; the board's words go to `words` from now on.
+    pub(crate) fn board_opened(&mut self, words: Sender<Vec<u8>>) {
+        self.words = words;
+        self.board.opened();
+        self.pass_words_on();
+    }
+
+    /// What the board has said goes to its serial line.
+    fn pass_words_on(&mut self) {
+        let bytes = self.board.take_outgoing();
+        if !bytes.is_empty() {
+            // The line is gone with the rig.
+            let _ = self.words.send(bytes);
+        }
+    }
+
+    /// The board sees what became of the chip's pins, and does what is due.
+    fn attend_board(&mut self) {
+        let changes = self.chip.pin_changes();
+        let now = self.now();
+        let errands = if !changes.is_empty() {
+            self.board.pins_changed(&mut self.chip, now, &changes)
+        } else if self.board.due().is_some_and(|at| at <= now) {
+            self.board.attend(&mut self.chip, now)
+        } else {
+            self.pass_words_on();
+            return;
         };
-        self.chip.fail_power_in_flash(operation, nth, delay);
-        self.supply.plan(now.max(told), cut);
-        if cut.when == CutMoment::Now {
-            self.switch(false);
+        self.run_errands(errands);
+        self.pass_words_on();
+    }
+
+    fn run_errands(&mut self, errands: Vec<Errand>) {
+        for errand in errands {
+            match errand {
+                Errand::SetPower(on) => self.switch(on),
+                Errand::Reboot => {
+                    let now = self.now();
+                    self.board.restart(&mut self.chip, now);
+                    self.switch(true);
+                }
+            }
         }
     }
 
     fn switch(&mut self, on: bool) {
         if on == self.is_powered() {
-            if !on {
-                self.supply.went_off(self.now());
-            }
             return;
         }
         if on {
@@ -144,16 +193,15 @@ impl Machine {
             self.chip.power_on();
         } else {
             self.chip.power_off();
-            self.switch_off();
+            self.lost_power();
         }
     }
 
     /// The chip has lost its supply. The debug module loses its state with it.
-    fn switch_off(&mut self) {
+    fn lost_power(&mut self) {
         self.touched = true;
         self.note(RigEventKind::Power { on: false });
         self.module = DebugModule::new();
-        self.supply.went_off(self.now());
     }
 
     pub(crate) fn set_link(&mut self, up: bool) {

@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use fixture_protocol::{CutTrigger, Request, Response};
+use parking_lot::Mutex;
 use virtual_esp32c3::{Chip, ChipConfig, Flash};
 use virtual_network::{FaultPlan, Gateway, GatewayConfig};
 
@@ -15,11 +17,12 @@ use crate::black_magic::BlackMagicServer;
 use crate::clock::ChipClock;
 use crate::error::VirtualRigError;
 use crate::event::RigEvent;
+use crate::fixture::Board;
 use crate::machine::Machine;
 use crate::pace::Pacer;
-use crate::power::PowerCut;
 use crate::probe::{PRODUCT_ID, VENDOR_ID};
 use crate::registry;
+use crate::serial::{self, LineFault, SerialLine};
 use crate::settings::VirtualRigSettings;
 use crate::shared::Shared;
 use crate::simulator::{Command, Report, Simulator};
@@ -36,6 +39,7 @@ pub struct VirtualRig {
     commands: Sender<Command>,
     events: Receiver<RigEvent>,
     thread: Option<JoinHandle<()>>,
+    line: Arc<Mutex<Option<SerialLine>>>,
     flash_file: Option<PathBuf>,
 }
 
@@ -63,21 +67,35 @@ impl VirtualRig {
             })?;
             gateway.set_capture(Some(Box::new(std::io::BufWriter::new(file))))?;
         }
-        let chip = Chip::new(ChipConfig {
+        let mut chip = Chip::new(ChipConfig {
             seed: settings.seed,
             mac: settings.mac,
             revision: settings.revision,
             flash,
         });
+        let board = Board::new(
+            &mut chip,
+            &settings.serial,
+            settings.seed,
+            settings.fixture.clone(),
+        );
+        let (words, said) = serial::words();
         let shared = Arc::new(Shared::new(
             settings.serial.clone(),
-            Machine::new(chip),
+            Machine::new(chip, board, words),
             Pacer::new(settings.pace),
             gateway.waker(),
         ));
         if !registry::add(&shared) {
             return Err(VirtualRigError::SerialTaken(settings.serial));
         }
+        let line = match SerialLine::open(&shared, said) {
+            Ok(line) => line,
+            Err(source) => {
+                registry::remove(&shared);
+                return Err(VirtualRigError::SerialLine(source));
+            }
+        };
         let (commands, obeyed) = bounded(64);
         let (told, events) = bounded(EVENTS_MAX);
         let simulator = Simulator::new(shared.clone(), gateway, obeyed, told);
@@ -97,6 +115,7 @@ impl VirtualRig {
             commands,
             events,
             thread: Some(thread),
+            line: Arc::new(Mutex::new(Some(line))),
             flash_file: settings.flash_file,
         })
     }
@@ -122,13 +141,70 @@ impl VirtualRig {
         self.shared.operate(|machine| machine.set_power(false)).ok();
     }
 
-    /// Cuts the supply once, at a chosen moment, and gives it back. Replaces a cut that was to come. Both are told as
+    /// Cuts the supply once, at a chosen moment, and gives it back after `off_for` (to the millisecond, at least one) if
+    /// there is one. Replaces a cut that was to come. Both are told as
     /// [`RigEventKind::Power`](crate::RigEventKind::Power).
-    pub fn cut_power(&self, cut: PowerCut) {
-        let now = self.clock().now();
+    pub fn cut_power(&self, when: CutTrigger, off_for: Option<Duration>) {
+        // The chip may be behind what the clock reads.
+        let told = self.clock().now();
+        let off_ms = off_for.map(|off_for| off_for.as_millis().clamp(1, u32::MAX.into()) as u32);
+        let cut = |machine: &mut Machine| {
+            let trigger = match when {
+                CutTrigger::After { delay_us } => {
+                    let behind = told.saturating_sub(machine.now()).as_micros() as u32;
+                    CutTrigger::After {
+                        delay_us: delay_us.saturating_add(behind),
+                    }
+                }
+                other => other,
+            };
+            machine.ask_board(&Request::CutPower { trigger, off_ms });
+        };
+        self.shared.operate(cut).ok();
+    }
+
+    /// Asks the fixture board something without its serial line, as a test of this rig may. What happens on the board
+    /// is told on the serial line all the same.
+    ///
+    /// # Errors
+    /// [`VirtualRigError::Stopped`] when the rig's thread has ended.
+    pub fn ask_fixture(&self, request: &Request) -> Result<Response, VirtualRigError> {
         self.shared
-            .operate(|machine| machine.cut_power(now, cut))
-            .ok();
+            .operate(|machine| machine.ask_board(request))
+            .map_err(|_| self.stopped())
+    }
+
+    /// Finds the serial port of the fixture board, for whoever opens it, as often as it is opened.
+    pub fn fixture_port(&self) -> FixturePort {
+        FixturePort(self.line.clone())
+    }
+
+    /// Spoils the fixture board's serial line, on its way to the host.
+    pub fn set_line_fault(&self, fault: LineFault) {
+        if let Some(line) = &*self.line.lock() {
+            line.set_fault(fault);
+        }
+    }
+
+    /// Pulls the cable of the fixture board: its port is gone, and whoever has it open can't write any more.
+    pub fn pull_fixture_cable(&self) {
+        // Dropped without the lock: its threads end.
+        let line = self.line.lock().take();
+        drop(line);
+    }
+
+    /// Plugs the cable in again: the port is there again, at another path.
+    ///
+    /// # Errors
+    /// [`VirtualRigError::SerialLine`] when the system has no pseudo-terminal left.
+    pub fn plug_fixture_cable(&self) -> Result<(), VirtualRigError> {
+        let (words, said) = serial::words();
+        let line = SerialLine::open(&self.shared, said).map_err(VirtualRigError::SerialLine)?;
+        self.shared
+            .operate(|machine| machine.board_opened(words))
+            .map_err(|_| self.stopped())?;
+        *self.line.lock() = Some(line);
+        Ok(())
     }
 
     /// Gives the supply back: the chip starts with a power-on reset.
@@ -236,6 +312,7 @@ impl VirtualRig {
 impl Drop for VirtualRig {
     fn drop(&mut self) {
         registry::remove(&self.shared);
+        self.pull_fixture_cable();
         self.shared.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -251,6 +328,24 @@ impl Drop for VirtualRig {
                 tracing::error!(rig = self.shared.serial, "flash contents are lost: {error}");
             }
         }
+    }
+}
+
+/// Finds the serial port of a virtual rig's fixture board; can be sent anywhere.
+#[derive(Clone)]
+pub struct FixturePort(Arc<Mutex<Option<SerialLine>>>);
+
+impl FixturePort {
+    /// Its path at this moment; none while the cable is pulled.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        self.0.lock().as_ref().map(|line| line.path().to_owned())
+    }
+}
+
+impl fmt::Debug for FixturePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FixturePort({:?})", self.path())
     }
 }
 

@@ -1,5 +1,6 @@
-//! What a virtual rig is made of: chip, flash, network, pace. Filled in by whoever reads the rig file.
+//! What a virtual rig is made of: chip, flash, fixtures, network, pace. Filled in by whoever reads the rig file.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,62 @@ pub struct VirtualRigSettings {
     pub capture: Option<PathBuf>,
     /// Names the DNS server knows besides the gateway's own.
     pub names: Vec<(String, Ipv4Addr)>,
+    /// What hangs on the chip's pins.
+    pub fixture: FixtureSettings,
+}
+
+/// How the fixture board is wired to the chip.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FixtureSettings {
+    /// GPIO on which the 1-Wire bus is.
+    pub one_wire_pin: u8,
+    /// The bus has a pull-up resistor. Without one it is high only while the chip's own pull-up is on.
+    pub one_wire_pull_up: bool,
+    /// Genuine DS18B20 that are on the bus from the start, in places 0 to n - 1, their codes drawn from the seed.
+    pub sensors: u8,
+    /// The sensors hang on the device's supply and lose power with it; else they have their own.
+    pub sensors_on_device_supply: bool,
+    /// GPIOs that drive the relays, in the order of the relays: at most 8.
+    pub relay_pins: Vec<u8>,
+}
+
+impl Default for FixtureSettings {
+    /// The bus on GPIO10 with a pull-up, no sensor yet; relays on GPIO 0, 1, 3, 4, 5, 6, 7 and 20.
+    fn default() -> FixtureSettings {
+        FixtureSettings {
+            one_wire_pin: 10,
+            one_wire_pull_up: true,
+            sensors: 0,
+            sensors_on_device_supply: false,
+            relay_pins: vec![0, 1, 3, 4, 5, 6, 7, 20],
+        }
+    }
+}
+
+impl FixtureSettings {
+    fn check(&self) -> Result<(), VirtualRigError> {
+        let mut used = BTreeSet::new();
+        for pin in self.relay_pins.iter().chain([&self.one_wire_pin]) {
+            if !is_free(*pin) {
+                return Err(VirtualRigError::Pin(*pin));
+            }
+            if !used.insert(*pin) {
+                return Err(VirtualRigError::PinTaken(*pin));
+            }
+        }
+        if self.relay_pins.len() > usize::from(fixture_protocol::RELAYS_MAX) {
+            return Err(VirtualRigError::Relays(self.relay_pins.len()));
+        }
+        if self.sensors > fixture_protocol::SENSORS_MAX {
+            return Err(VirtualRigError::Sensors(self.sensors));
+        }
+        Ok(())
+    }
+}
+
+/// True for pins of the ESP32-C3 that a board can use: 11 to 17 go to its flash, and 18 and 19 to its USB plug.
+fn is_free(pin: u8) -> bool {
+    matches!(pin, 0..=10 | 20 | 21)
 }
 
 impl VirtualRigSettings {
@@ -46,6 +103,7 @@ impl VirtualRigSettings {
             pace: Pace::default(),
             capture: None,
             names: Vec::new(),
+            fixture: FixtureSettings::default(),
         }
     }
 
@@ -62,7 +120,7 @@ impl VirtualRigSettings {
         if self.mac[0] & 1 != 0 {
             return Err(VirtualRigError::Mac(self.mac));
         }
-        Ok(())
+        self.fixture.check()
     }
 
     /// The epoch in nanoseconds since 1970-01-01T00:00:00Z; 0 for any time before.
@@ -109,6 +167,24 @@ mod tests {
         check(
             |settings| settings.mac[0] = 1,
             "`01:00:00:c3:00:01` is a group's address; clear the lowest bit of the first byte",
+        );
+        for pin in [11, 18, 22] {
+            check(
+                |settings| settings.fixture.one_wire_pin = pin,
+                &format!("nothing can hang on GPIO{pin}; choose 0 to 10, 20 or 21"),
+            );
+        }
+        check(
+            |settings| settings.fixture.relay_pins.push(10),
+            "GPIO10 is wired twice; give each relay and the 1-Wire bus a pin of its own",
+        );
+        check(
+            |settings| settings.fixture.relay_pins = vec![0, 1, 2, 3, 4, 5, 6, 7, 8],
+            "9 relays are wired; a fixture board has at most 8",
+        );
+        check(
+            |settings| settings.fixture.sensors = 61,
+            "61 sensors are on the bus; a fixture board has places for 60",
         );
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use virtual_rig::{CutMoment, FlashOperation, PowerCut, RigEventKind, VirtualRig};
+use fixture_protocol::{CutTrigger, FlashOperation};
+use virtual_rig::{RigEventKind, VirtualRig};
 
 use crate::support::*;
 
@@ -82,10 +83,11 @@ fn a_cut_comes_after_its_time_and_ends_after_its_time() {
     booted(&rig);
     let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(86_400));
     let before = rig.clock().now();
-    rig.cut_power(PowerCut {
-        when: CutMoment::After(hour),
-        off_for: Some(Duration::from_millis(250)),
-    });
+    let delay_us = 3_600_000_000;
+    rig.cut_power(
+        CutTrigger::After { delay_us },
+        Some(Duration::from_millis(250)),
+    );
     let (_alarm, fired) = alarm(&rig.clock(), before + day);
     let (off, on) = (power(&rig, false), power(&rig, true));
     let again = booted(&rig);
@@ -104,18 +106,15 @@ fn a_cut_finds_the_chip_wherever_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let rig = rig_with(&wear_out(), &directory);
     booted(&rig);
-    let in_flash = |operation, nth| CutMoment::FlashOperation {
-        operation,
+    let in_flash = |kind, nth| CutTrigger::FlashOperation {
+        kind,
         nth,
-        delay: None,
+        delay_us: None,
     };
     let sector = || rig.flash_contents()[0x8_0000..0x8_1000].to_vec();
     let cut = |when| {
         let (_alarm, _fired) = alarm(&rig.clock(), rig.clock().now() + Duration::from_secs(60));
-        rig.cut_power(PowerCut {
-            when,
-            off_for: None,
-        });
+        rig.cut_power(when, None);
         power(&rig, false);
         let left = sector();
         rig.power_on();
@@ -136,8 +135,8 @@ fn a_cut_finds_the_chip_wherever_it_is() {
     let program = cut(in_flash(FlashOperation::Program, 2));
     assert!(program[256..] == [0xFF; 4096 - 256], "the erase was whole");
     assert!(program[..256] != [0xFF; 256], "the program has begun");
-    cut(CutMoment::Now);
-    cut(CutMoment::After(Duration::from_micros(1)));
+    cut(CutTrigger::Now);
+    cut(CutTrigger::After { delay_us: 1 });
 }
 
 #[test]
@@ -145,10 +144,8 @@ fn switching_by_hand_forgets_a_cut_that_was_to_come() {
     let directory = tempfile::tempdir().unwrap();
     let rig = rig_with(&[no_watchdog(), SLEEP.to_vec()].concat(), &directory);
     booted(&rig);
-    rig.cut_power(PowerCut {
-        when: CutMoment::After(Duration::from_secs(10)),
-        off_for: None,
-    });
+    let delay_us = 10_000_000;
+    rig.cut_power(CutTrigger::After { delay_us }, None);
     rig.power_on();
     wait_until(&rig.clock(), rig.clock().now() + Duration::from_secs(60));
     drop(rig.statistics());
