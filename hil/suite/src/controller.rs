@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
 use hil_bench::{Clock, Device};
-use hil_mqtt::{Broker, Client, Message, Qos, Subscription};
+use hil_mqtt::{Broker, Client, ConnectOptions, Message, Qos, Subscription};
 use hil_rig::Limits;
 use hil_runner::{Context, ResultExt as _, ScenarioError};
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::contract::requests;
 use crate::contract::response::{self, COMMANDS, Command, Response};
@@ -86,15 +86,39 @@ impl Controller {
         })
     }
 
-    fn topic(&self, name: &str) -> String {
+    /// The topic of that name below the device's base.
+    pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}/{name}", self.base_topic)
+    }
+
+    /// Another client of the broker, named after `name` and the run.
+    pub(crate) async fn connect(&self, name: &str) -> Result<Client, ScenarioError> {
+        let id = format!("{}-{name}", self.client.client_id());
+        Client::connect(ConnectOptions::to(&self.broker, id))
+            .await
+            .infra(format_args!("connect a client `{name}`"))
+    }
+
+    /// The responses from now on. While they are held nobody else can ask.
+    pub(crate) async fn responses(&self) -> MutexGuard<'_, Subscription> {
+        let mut responses = self.responses.lock().await;
+        while responses.try_recv().is_some() {}
+        responses
+    }
+
+    /// Switches all relays off.
+    pub(crate) async fn relays_off(&self) -> Result<(), ScenarioError> {
+        for relay in 1..=8 {
+            let parameters = format!(r#"{{"relay_id":{relay},"state":"OFF"}}"#);
+            self.command("set_relay", &parameters).await?;
+        }
+        Ok(())
     }
 
     /// Sends `payload` as a request and returns the next response, whatever its `cmd_id`.
     pub(crate) async fn request(&self, payload: &[u8]) -> Result<Response, ScenarioError> {
-        let mut responses = self.responses.lock().await;
         // A late answer to an earlier request is not the answer to this one.
-        while responses.try_recv().is_some() {}
+        let mut responses = self.responses().await;
         // The round trip goes through host sockets: hold chip time to wall time meanwhile.
         let _in_flight = self.clock.in_flight();
         self.client
@@ -183,7 +207,8 @@ impl Controller {
         ))
     }
 
-    async fn subscribe(&self, name: &str) -> Result<Subscription, ScenarioError> {
+    /// The messages below `name` from now on, and the one that is retained.
+    pub(crate) async fn subscribe(&self, name: &str) -> Result<Subscription, ScenarioError> {
         self.client
             .subscribe(&self.topic(name), Qos::AtLeastOnce)
             .await
@@ -324,7 +349,8 @@ fn way_to_broker(state: Option<&Connection>) -> String {
     }
 }
 
-fn client_gone() -> ScenarioError {
+/// The error of whoever waits for a message of a client that has ended.
+pub(crate) fn client_gone() -> ScenarioError {
     ScenarioError::Infra {
         reason: "the host's MQTT client has lost its connection".to_owned(),
     }

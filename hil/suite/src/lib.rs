@@ -14,6 +14,8 @@ mod connectivity;
 pub mod contract;
 mod controller;
 mod drills;
+mod figures;
+mod load;
 mod product;
 mod refusing_broker;
 mod stability;
