@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::contract::requests;
 use crate::contract::response::{self, COMMANDS, Command, Response};
+use crate::ways::Ways;
 
 /// How long a command may take to be answered; the SLA is judged elsewhere, this is for the lost.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -280,6 +281,22 @@ impl Controller {
         self.control(ControlBody::Provision(elsewhere)).await
     }
 
+    /// Sends the device to another port of the broker's host, with another keep-alive.
+    pub(crate) async fn send_to(&self, port: u16, keep_alive_s: u16) -> Result<(), ScenarioError> {
+        let mut elsewhere = self.provision.clone();
+        elsewhere.broker.port = port;
+        elsewhere.broker.keep_alive_s = keep_alive_s;
+        self.control(ControlBody::Provision(elsewhere)).await
+    }
+
+    /// Sends the device back and waits until it has a session that it had not before.
+    pub(crate) async fn send_back(&self, ways: &mut Ways) -> Result<(), ScenarioError> {
+        ways.seen()?;
+        self.control(ControlBody::Provision(self.provision.clone()))
+            .await?;
+        ways.until_connected(self).await.map(drop)
+    }
+
     /// Sends the device back and waits until it is connected and listening.
     pub(crate) async fn send_to_its_broker(&self) -> Result<(), ScenarioError> {
         self.control(ControlBody::Provision(self.provision.clone()))
@@ -333,7 +350,7 @@ pub(crate) fn expect_json(
 }
 
 /// A state of the device's connection, in words.
-fn way_to_broker(state: Option<&Connection>) -> String {
+pub(crate) fn way_to_broker(state: Option<&Connection>) -> String {
     match state {
         None => "no network yet".to_owned(),
         Some(Connection::Network { address }) => format!(

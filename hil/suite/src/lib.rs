@@ -15,11 +15,14 @@ pub mod contract;
 mod controller;
 mod drills;
 mod figures;
+mod gate;
+mod interruptions;
 mod load;
 mod product;
 mod refusing_broker;
 mod stability;
 mod telemetry;
+mod ways;
 
 pub use controller::Controller;
 pub use product::TemperatureController;
