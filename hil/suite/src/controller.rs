@@ -118,6 +118,14 @@ impl Controller {
 
     /// Sends `payload` as a request and returns the next response, whatever its `cmd_id`.
     pub(crate) async fn request(&self, payload: &[u8]) -> Result<Response, ScenarioError> {
+        self.exchange(payload).await.map(|(response, _)| response)
+    }
+
+    /// As [`Self::request`], with the bytes that the response had.
+    pub(crate) async fn exchange(
+        &self,
+        payload: &[u8],
+    ) -> Result<(Response, usize), ScenarioError> {
         // A late answer to an earlier request is not the answer to this one.
         let mut responses = self.responses().await;
         // The round trip goes through host sockets: hold chip time to wall time meanwhile.
@@ -137,9 +145,10 @@ impl Controller {
             .await
             .failure("a response")?
             .ok_or_else(client_gone)?;
-        response::parse(&message.payload).map_err(|violations| {
+        let response = response::parse(&message.payload).map_err(|violations| {
             ScenarioError::failure("a response that keeps its schema", violations.join("; "))
-        })
+        })?;
+        Ok((response, message.payload.len()))
     }
 
     /// Sends a command; its response must be a success with the command's own `cmd_id`.
