@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
 use hil_bench::{Clock, Device};
-use hil_mqtt::{Broker, Client, Message, Qos, Subscription};
+use hil_mqtt::{Broker, Client, ConnectOptions, Message, Qos, Subscription};
 use hil_rig::{Budget, Limits};
 use hil_runner::{Context, ResultExt as _, ScenarioError};
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::contract::requests;
 use crate::contract::response::{self, COMMANDS, Command, Response};
+use crate::ways::Ways;
 
 /// How long a command may take to be answered; the SLA is judged elsewhere, this is for the lost.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -94,15 +95,47 @@ impl Controller {
         })
     }
 
-    fn topic(&self, name: &str) -> String {
+    /// The topic of that name below the device's base.
+    pub(crate) fn topic(&self, name: &str) -> String {
         format!("{}/{name}", self.base_topic)
+    }
+
+    /// Another client of the broker, named after `name` and the run.
+    pub(crate) async fn connect(&self, name: &str) -> Result<Client, ScenarioError> {
+        let id = format!("{}-{name}", self.client.client_id());
+        Client::connect(ConnectOptions::to(&self.broker, id))
+            .await
+            .infra(format_args!("connect a client `{name}`"))
+    }
+
+    /// The responses from now on. While they are held nobody else can ask.
+    pub(crate) async fn responses(&self) -> MutexGuard<'_, Subscription> {
+        let mut responses = self.responses.lock().await;
+        while responses.try_recv().is_some() {}
+        responses
+    }
+
+    /// Switches all relays off.
+    pub(crate) async fn relays_off(&self) -> Result<(), ScenarioError> {
+        for relay in 1..=8 {
+            let parameters = format!(r#"{{"relay_id":{relay},"state":"OFF"}}"#);
+            self.command("set_relay", &parameters).await?;
+        }
+        Ok(())
     }
 
     /// Sends `payload` as a request and returns the next response, whatever its `cmd_id`.
     pub(crate) async fn request(&self, payload: &[u8]) -> Result<Response, ScenarioError> {
-        let mut responses = self.responses.lock().await;
+        self.exchange(payload).await.map(|(response, _)| response)
+    }
+
+    /// As [`Self::request`], with the bytes that the response had.
+    pub(crate) async fn exchange(
+        &self,
+        payload: &[u8],
+    ) -> Result<(Response, usize), ScenarioError> {
         // A late answer to an earlier request is not the answer to this one.
-        while responses.try_recv().is_some() {}
+        let mut responses = self.responses().await;
         // The round trip goes through host sockets: hold chip time to wall time meanwhile.
         let _in_flight = self.clock.in_flight();
         self.client
@@ -120,9 +153,10 @@ impl Controller {
             .await
             .failure("a response")?
             .ok_or_else(client_gone)?;
-        response::parse(&message.payload).map_err(|violations| {
+        let response = response::parse(&message.payload).map_err(|violations| {
             ScenarioError::failure("a response that keeps its schema", violations.join("; "))
-        })
+        })?;
+        Ok((response, message.payload.len()))
     }
 
     /// Sends a command; its response must be a success with the command's own `cmd_id`.
@@ -191,7 +225,7 @@ impl Controller {
         ))
     }
 
-    /// Listens to the device's topic below `name`.
+    /// The messages below `name` from now on, and the one that is retained.
     pub(crate) async fn subscribe(&self, name: &str) -> Result<Subscription, ScenarioError> {
         self.client
             .subscribe(&self.topic(name), Qos::AtLeastOnce)
@@ -309,6 +343,22 @@ impl Controller {
         self.control(ControlBody::Provision(elsewhere)).await
     }
 
+    /// Sends the device to another port of the broker's host, with another keep-alive.
+    pub(crate) async fn send_to(&self, port: u16, keep_alive_s: u16) -> Result<(), ScenarioError> {
+        let mut elsewhere = self.provision.clone();
+        elsewhere.broker.port = port;
+        elsewhere.broker.keep_alive_s = keep_alive_s;
+        self.control(ControlBody::Provision(elsewhere)).await
+    }
+
+    /// Sends the device back and waits until it has a session that it had not before.
+    pub(crate) async fn send_back(&self, ways: &mut Ways) -> Result<(), ScenarioError> {
+        ways.seen()?;
+        self.control(ControlBody::Provision(self.provision.clone()))
+            .await?;
+        ways.until_connected(self).await.map(drop)
+    }
+
     /// Sends the device back and waits until it is connected and listening.
     pub(crate) async fn send_to_its_broker(&self) -> Result<(), ScenarioError> {
         self.control(ControlBody::Provision(self.provision.clone()))
@@ -383,7 +433,7 @@ pub(crate) fn expect_json(
 }
 
 /// A state of the device's connection, in words.
-fn way_to_broker(state: Option<&Connection>) -> String {
+pub(crate) fn way_to_broker(state: Option<&Connection>) -> String {
     match state {
         None => "no network yet".to_owned(),
         Some(Connection::Network { address }) => format!(
@@ -399,7 +449,8 @@ fn way_to_broker(state: Option<&Connection>) -> String {
     }
 }
 
-fn client_gone() -> ScenarioError {
+/// The error of whoever waits for a message of a client that has ended.
+pub(crate) fn client_gone() -> ScenarioError {
     ScenarioError::Infra {
         reason: "the host's MQTT client has lost its connection".to_owned(),
     }

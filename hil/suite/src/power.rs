@@ -36,8 +36,9 @@ async fn every_loss_of_power_is_survived(context: &mut Context) -> Outcome {
             break;
         }
         // Two different values, neither of which it has.
-        let wanted = 25.0 + f64::from(u16::try_from(round).unwrap_or(0)) / 4.0;
-        let between = wanted + 0.1;
+        let tenths = 600 + 2 * u16::try_from(round).unwrap_or(0);
+        let wanted = f64::from(tenths) / 10.0;
+        let between = f64::from(tenths + 1) / 10.0;
         let off = Duration::from_millis(context.rng().random_range(1..400));
         let at_flash = round % 2 == 0 && power.cuts_at_flash_operations();
         let trigger = if at_flash {

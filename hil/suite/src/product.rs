@@ -201,7 +201,11 @@ fn bench(setup: &Setup) -> Result<&Bench, PrepareError> {
 }
 
 /// Resets the device, provisions it, and waits until it works.
-async fn boot(controller: &Controller, bench: &Bench, emit: &Emitter) -> Result<(), PrepareError> {
+pub(crate) async fn boot(
+    controller: &Controller,
+    bench: &Bench,
+    emit: &Emitter,
+) -> Result<(), PrepareError> {
     let step = emit.step("boot", "waiting for the device");
     bench.reset().await?;
     let (device, clock) = (&controller.device, &controller.clock);

@@ -1,0 +1,490 @@
+//! CON-3, CON-4: connections held for long, cut, and found again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hil_bench::Bench;
+use hil_mqtt::{Broker, Client, ConnectOptions, EmbeddedSettings, Qos, Reconnect, Subscription};
+use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
+use tokio::sync::Mutex;
+
+use crate::contract::{requests, response};
+use crate::controller::{Controller, client_gone};
+use crate::figures::Durations;
+use crate::gate::Gate;
+use crate::load::relay_event;
+use crate::ways::{STEADY, Ways, expect_back_off};
+
+/// Connections of the host that are held, how long, and how often each says something meanwhile.
+const HOST_CONNECTS: usize = 8;
+const HELD_FOR: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long the device's session is held, and its keep-alive meanwhile: some thirty pings.
+const DEVICE_HELD_FOR: Duration = Duration::from_secs(240);
+const DEVICE_KEEP_ALIVE_S: u16 = 10;
+/// How often its connection is cut.
+const CUTS: usize = 5;
+
+/// How often the way to the broker is interrupted, and for how long.
+const INTERRUPTIONS: usize = 3;
+const AWAY_FOR: Duration = Duration::from_secs(12);
+/// Relays are on for so long, so that they switch back in the middle of it.
+const RELAY_ON_S: u64 = 3;
+const RELAYS: u64 = 8;
+/// Requests that are published while the device is away.
+const REQUESTS: u64 = 5;
+/// The keep-alive with which a dead link is noticed in that time.
+const LINK_KEEP_ALIVE_S: u16 = 4;
+/// How long what has waited may take to arrive once there is a session.
+const ARRIVED_WITHIN: Duration = Duration::from_secs(10);
+/// How long a second copy of something may take to come.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
+/// Clients of the host, one after another: each is held with heartbeats, none is disconnected.
+#[scenario(id = "CON-3", category = "connectivity", tags = ["nightly", "release"], timeout = "180 s")]
+async fn connections_of_the_host_are_stable(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let _in_flight = controller.clock.in_flight();
+    let mut connect_times = Vec::new();
+    let mut heartbeats = 0;
+    let mut lost = Vec::new();
+    for number in 0..HOST_CONNECTS {
+        let asked = controller.clock.now();
+        let client = controller.connect(&format!("held-{number}")).await?;
+        connect_times.push(controller.clock.now().saturating_sub(asked));
+        let topic = controller.topic(&format!("bench/heartbeat-{number}"));
+        let mut echo = client
+            .subscribe(&topic, Qos::AtLeastOnce)
+            .await
+            .infra("subscribe to the heartbeat")?;
+        let until = controller.clock.now() + HELD_FOR;
+        while controller.clock.now() < until {
+            let beat = client.publish(&topic, "beat", Qos::AtLeastOnce, false);
+            let back = async { beat.await.is_ok() && echo.recv().await.is_some() };
+            let back = controller.clock.timeout(HELD_FOR, back).await;
+            if back != Ok(true) || !client.is_connected() {
+                lost.push(format!("connection {number} after {heartbeats} heartbeats"));
+                break;
+            }
+            heartbeats += 1;
+            controller.clock.sleep(HEARTBEAT).await;
+        }
+        // Whether it can still say goodbye is the judgement on its connection.
+        if client.disconnect().await.is_err() {
+            lost.push(format!("connection {number} at its end"));
+        }
+    }
+    ensure!(
+        lost.is_empty(),
+        "{HOST_CONNECTS} connections held for {} s each", HELD_FOR.as_secs();
+        "lost: {}", lost.join("; ")
+    );
+    Durations::of(connect_times).tell_distribution(context, "host connects within");
+    context.measured("host heartbeats", f64::from(heartbeats), "heartbeats");
+    context.measured("host connections lost", 0.0, "connections");
+    Ok(())
+}
+
+/// The device's session lasts for as long as nobody cuts it, and is back within its back-off each
+/// time that somebody did.
+#[scenario(id = "CON-3", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min")]
+async fn the_device_holds_its_session(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let mut gate = gate(&controller).await?;
+    let mut ways = Ways::of(context);
+    controller.send_to(gate.port(), DEVICE_KEEP_ALIVE_S).await?;
+    let result = async {
+        ways.until_connected(&controller).await?;
+        held(context, &controller, &mut ways).await?;
+        cut(context, &controller, &mut gate, &mut ways).await
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+async fn held(context: &Context, controller: &Controller, ways: &mut Ways) -> Outcome {
+    let before = sessions(controller).await?;
+    controller.clock.sleep(DEVICE_HELD_FOR).await;
+    let after = sessions(controller).await?;
+    let said = ways.seen()?;
+    ensure!(
+        before == after && said.is_empty(),
+        "one session for {} s", DEVICE_HELD_FOR.as_secs();
+        "{} new ones: {said:?}", after - before
+    );
+    context.measured(
+        "device held its session",
+        DEVICE_HELD_FOR.as_secs_f64(),
+        "s",
+    );
+    Ok(())
+}
+
+async fn cut(
+    context: &Context,
+    controller: &Controller,
+    gate: &mut Gate,
+    ways: &mut Ways,
+) -> Outcome {
+    let mut took = Vec::new();
+    for _ in 0..CUTS {
+        controller.clock.sleep(STEADY).await;
+        let _in_flight = controller.clock.in_flight();
+        let cut_at = controller.clock.now();
+        gate.shut().await;
+        gate.reopen().await.infra("open the gate again")?;
+        let said = ways.until_connected(controller).await?;
+        expect_back_off(&said)?;
+        took.push(controller.clock.now().saturating_sub(cut_at));
+        controller.command("get_status", "{}").await?;
+    }
+    Durations::of(took).tell_distribution(context, "device back after a cut");
+    Ok(())
+}
+
+async fn sessions(controller: &Controller) -> Result<u64, ScenarioError> {
+    let status = controller.command("get_status", "{}").await?;
+    Ok(status.data["sessions_opened"].as_u64().unwrap_or_default())
+}
+
+/// The broker is away three times and remembers its sessions: the device comes back by its
+/// back-off, what waited on either side arrives, once.
+#[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min")]
+async fn the_broker_is_away_and_comes_back(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let gate = gate(&controller).await?;
+    let mut ways = Ways::of(context);
+    let keep_alive_s = controller.provision.broker.keep_alive_s;
+    controller.send_to(gate.port(), keep_alive_s).await?;
+    let result = async {
+        ways.until_connected(&controller).await?;
+        interruptions(context, &controller, &mut ways, Away::Gate(gate)).await
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+/// The broker ends and starts again three times and has forgotten everything: the device comes
+/// back, subscribes anew, and what waited on it arrives, once.
+#[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min", needs = ["embedded-broker"])]
+async fn the_broker_starts_anew_and_has_forgotten_all(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let settings = EmbeddedSettings {
+        bind: (controller.listen_address(), 0).into(),
+        ..EmbeddedSettings::default()
+    };
+    let broker = start(&settings).await?;
+    let settings = EmbeddedSettings {
+        bind: (controller.listen_address(), broker.port()).into(),
+        ..settings
+    };
+    let gate = Gate::open(controller.listen_address(), &broker)
+        .await
+        .infra("open a gate")?;
+    let there = at_broker(&controller, &broker).await?;
+    let mut ways = Ways::of(context);
+    let keep_alive_s = controller.provision.broker.keep_alive_s;
+    controller.send_to(gate.port(), keep_alive_s).await?;
+    let result = async {
+        ways.until_connected(&controller).await?;
+        let broker = Some(broker);
+        let away = Away::Broker {
+            gate,
+            broker,
+            settings,
+        };
+        interruptions(context, &there, &mut ways, away).await
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+/// The device's link is down three times: it notices by its keep-alive, comes back once the link
+/// does, and what waited on either side arrives, once.
+#[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min", needs = ["virtual"])]
+async fn the_link_is_away_and_comes_back(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let mut ways = Ways::of(context);
+    controller
+        .send_to(controller.broker.port(), LINK_KEEP_ALIVE_S)
+        .await?;
+    let result = async {
+        ways.until_connected(&controller).await?;
+        interruptions(context, &controller, &mut ways, Away::Link).await
+    };
+    let result = result.await;
+    set_link(context, true);
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+/// What is away.
+enum Away {
+    /// The broker, as the device sees it.
+    Gate(Gate),
+    /// The broker, and what it knew.
+    Broker {
+        gate: Gate,
+        broker: Option<Broker>,
+        settings: EmbeddedSettings,
+    },
+    /// The link.
+    Link,
+}
+
+impl Away {
+    async fn begin(&mut self, context: &Context) -> Outcome {
+        match self {
+            Self::Gate(gate) => gate.shut().await,
+            Self::Broker { gate, broker, .. } => {
+                gate.shut().await;
+                if let Some(broker) = broker.take() {
+                    broker.stop().await.infra("stop the broker")?;
+                }
+            }
+            Self::Link => set_link(context, false),
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, context: &Context, controller: &Controller) -> Outcome {
+        match self {
+            Self::Gate(gate) => gate.reopen().await.infra("open the gate again"),
+            Self::Broker {
+                gate,
+                broker,
+                settings,
+            } => {
+                *broker = Some(start(settings).await?);
+                // Only then can the host see what the device has to say.
+                host_is_back(controller).await?;
+                gate.reopen().await.infra("open the gate again")
+            }
+            Self::Link => {
+                set_link(context, true);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether requests published meanwhile wait for the device.
+    fn keeps_requests(&self) -> bool {
+        !matches!(self, Self::Broker { .. })
+    }
+}
+
+async fn interruptions(
+    context: &Context,
+    controller: &Controller,
+    ways: &mut Ways,
+    mut away: Away,
+) -> Outcome {
+    controller.relays_off().await?;
+    let mut events = controller.subscribe("event/relay").await?;
+    let mut took = Vec::new();
+    let mut repeated = 0;
+    for number in 0..INTERRUPTIONS {
+        controller.clock.sleep(STEADY).await;
+        for relay in 1..=RELAYS {
+            let parameters =
+                format!(r#"{{"relay_id":{relay},"state":"ON","duration":{RELAY_ON_S}}}"#);
+            controller.command("set_relay", &parameters).await?;
+        }
+        let on = (1..=RELAYS).map(|relay| format!("relay {relay} ON by command"));
+        expect_events(controller, &mut events, on.collect(), 0).await?;
+        ways.seen()?;
+
+        away.begin(context).await?;
+        if away.keeps_requests() {
+            for request in 0..REQUESTS {
+                ask(controller, &format!("away-{number}-{request}"), request).await?;
+            }
+        }
+        controller.clock.sleep(AWAY_FOR).await;
+        let _in_flight = controller.clock.in_flight();
+        let mut responses = controller.responses().await;
+        let back_at = controller.clock.now();
+        away.end(context, controller).await?;
+        let said = ways.until_connected(controller).await?;
+        took.push(controller.clock.now().saturating_sub(back_at));
+        // Without a link there are no attempts that could be counted.
+        if !matches!(away, Away::Link) {
+            expect_back_off(&said)?;
+        }
+
+        // QoS 1 allows a message that was sent and not acknowledged to come a second time: those
+        // that the device sent before it noticed that the link was dead.
+        let twice_at_most = usize::from(matches!(away, Away::Link));
+        let off = (1..=RELAYS).map(|relay| format!("relay {relay} OFF by timer"));
+        repeated += expect_events(controller, &mut events, off.collect(), twice_at_most).await?;
+        if away.keeps_requests() {
+            expect_answers(controller, &mut responses, number).await?;
+        }
+    }
+    Durations::of(took).tell_distribution(context, "device back after an interruption");
+    context.measured("events that came twice", repeated as f64, "events");
+    Ok(())
+}
+
+/// Waits for the events `expected` and for more that may follow; how many came more than once,
+/// each of which may do so `repetitions` times.
+async fn expect_events(
+    controller: &Controller,
+    events: &mut Subscription,
+    expected: Vec<String>,
+    repetitions: usize,
+) -> Result<usize, ScenarioError> {
+    let _in_flight = controller.clock.in_flight();
+    let mut came: BTreeMap<String, usize> = expected.iter().map(|e| (e.clone(), 0)).collect();
+    let all = async {
+        while came.values().any(|times| *times == 0) {
+            let message = events.recv().await.ok_or_else(client_gone)?;
+            *came.entry(relay_event(&message.payload)?).or_default() += 1;
+        }
+        Ok::<(), ScenarioError>(())
+    };
+    if let Ok(result) = controller.clock.timeout(ARRIVED_WITHIN, all).await {
+        result?;
+    }
+    controller.clock.sleep(SETTLED_AFTER).await;
+    while let Some(message) = events.try_recv() {
+        *came.entry(relay_event(&message.payload)?).or_default() += 1;
+    }
+    let wrong: Vec<String> = came
+        .iter()
+        .filter(|(event, times)| {
+            !expected.contains(event) || !(1..=1 + repetitions).contains(*times)
+        })
+        .map(|(event, times)| format!("{event}: {times} times"))
+        .collect();
+    ensure!(
+        wrong.is_empty(),
+        "{} relay events, each once, {repetitions} repetitions allowed", expected.len();
+        "{}", wrong.join("; ")
+    );
+    Ok(came.values().filter(|times| **times > 1).count())
+}
+
+/// Publishes a request for point `point` and does not wait for its answer.
+async fn ask(controller: &Controller, cmd_id: &str, point: u64) -> Outcome {
+    let parameters = format!("{{\"point_id\":{point}}}");
+    let request = requests::request(cmd_id, "get_point", &parameters);
+    controller
+        .client
+        .publish(
+            &controller.topic("command/request"),
+            request,
+            Qos::AtLeastOnce,
+            false,
+        )
+        .await
+        .infra("publish a request")
+        .map(drop)
+}
+
+/// Waits for the answers to the requests of interruption `number`: each once, in order.
+async fn expect_answers(
+    controller: &Controller,
+    responses: &mut Subscription,
+    number: usize,
+) -> Outcome {
+    let mut answered = Vec::new();
+    let all = async {
+        while (answered.len() as u64) < REQUESTS {
+            let message = responses.recv().await.ok_or_else(client_gone)?;
+            answered.push(cmd_id(&message.payload)?);
+        }
+        Ok::<(), ScenarioError>(())
+    };
+    if let Ok(result) = controller.clock.timeout(ARRIVED_WITHIN, all).await {
+        result?;
+    }
+    controller.clock.sleep(SETTLED_AFTER).await;
+    while let Some(message) = responses.try_recv() {
+        answered.push(cmd_id(&message.payload)?);
+    }
+    let expected: Vec<String> = (0..REQUESTS)
+        .map(|request| format!("away-{number}-{request}"))
+        .collect();
+    ensure!(
+        answered == expected,
+        "requests published meanwhile answered once each: {expected:?}"; "{answered:?}"
+    );
+    Ok(())
+}
+
+fn cmd_id(payload: &[u8]) -> Result<String, ScenarioError> {
+    let parsed = response::parse(payload).map_err(|violations| {
+        ScenarioError::failure("a response that keeps its schema", violations.join("; "))
+    })?;
+    Ok(parsed.cmd_id)
+}
+
+fn set_link(context: &Context, up: bool) {
+    if let Some(rig) = context.bench_as::<Bench>().virtual_rig() {
+        rig.set_link(up);
+    }
+}
+
+async fn gate(controller: &Controller) -> Result<Gate, ScenarioError> {
+    Gate::open(controller.listen_address(), &controller.broker)
+        .await
+        .infra("open a gate to the broker")
+}
+
+async fn start(settings: &EmbeddedSettings) -> Result<Broker, ScenarioError> {
+    Broker::embedded(settings.clone())
+        .await
+        .infra("start a broker")
+}
+
+/// The same controller, seen from another broker, by a client that connects again when it must.
+async fn at_broker(
+    controller: &Controller,
+    broker: &Broker,
+) -> Result<Arc<Controller>, ScenarioError> {
+    let mut options =
+        ConnectOptions::to(broker, format!("{}-there", controller.client.client_id()));
+    options.reconnect = Reconnect::After(Duration::from_millis(50));
+    let client = Client::connect(options)
+        .await
+        .infra("connect to the other broker")?;
+    let responses = client
+        .subscribe(&controller.topic("command/response"), Qos::AtLeastOnce)
+        .await
+        .infra("subscribe to the responses")?;
+    Ok(Arc::new(Controller {
+        device: controller.device.clone(),
+        clock: controller.clock.clone(),
+        client,
+        responses: Mutex::new(responses),
+        // As an address: whoever called stops it and starts it anew.
+        broker: Broker::external(&broker.address(), None).infra("name the other broker")?,
+        provision: controller.provision.clone(),
+        base_topic: controller.base_topic.clone(),
+        listen: controller.listen,
+        limits: controller.limits,
+    }))
+}
+
+/// Waits until the host's client is connected again and has subscribed anew.
+async fn host_is_back(controller: &Controller) -> Outcome {
+    let _in_flight = controller.clock.in_flight();
+    let connected = async {
+        while !controller.client.is_connected() {
+            controller.clock.sleep(Duration::from_millis(20)).await;
+        }
+    };
+    controller
+        .clock
+        .timeout(ARRIVED_WITHIN, connected)
+        .await
+        .infra("wait for the host's client")?;
+    // It subscribes of itself, and tells nobody when that is done.
+    controller.clock.sleep(SETTLED_AFTER).await;
+    Ok(())
+}

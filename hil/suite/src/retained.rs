@@ -1,0 +1,240 @@
+//! TEL-5: retained messages, the bench's own and the device's.
+
+use std::time::Duration;
+
+use firmware_wire::{Hello, ResetReason};
+use hil_bench::Bench;
+use hil_mqtt::{Client, Message, Qos, Subscription};
+use hil_runner::{Context, Outcome, PrepareError, ResultExt as _, ScenarioError, ensure, scenario};
+
+use crate::controller::{Controller, client_gone, expect_json};
+use crate::gate::Gate;
+use crate::product;
+use crate::ways::Ways;
+
+/// How long a message may take to be delivered.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
+/// After this, a message that has not come does not come.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// A retained message reaches a late subscriber with the retain flag set and an early one without;
+/// an empty payload removes it.
+#[scenario(id = "TEL-5", category = "telemetry", tags = ["nightly", "release"], timeout = "60 s")]
+async fn retained_messages_are_kept_until_removed(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let _in_flight = controller.clock.in_flight();
+    let topic = controller.topic("bench/retained");
+    let mut early = controller.subscribe("bench/retained").await?;
+    publish(&controller, &topic, "first").await?;
+    publish(&controller, &topic, "second").await?;
+    for expected in ["first", "second"] {
+        let message = delivered(&controller, &mut early).await?;
+        expect_message(
+            context,
+            "to an early subscriber",
+            &message,
+            (expected, false),
+        )?;
+    }
+    // The last of them, to a client that was not there before.
+    let late = controller.connect("late").await?;
+    let mut kept = subscribe(&late, &topic).await?;
+    let message = delivered(&controller, &mut kept).await?;
+    expect_message(context, "to a late subscriber", &message, ("second", true))?;
+    expect_silence(&controller, &mut kept, "after the retained message").await?;
+
+    publish(&controller, &topic, "").await?;
+    let message = delivered(&controller, &mut kept).await?;
+    expect_message(context, "of the removal", &message, ("", false))?;
+    let later = controller.connect("later").await?;
+    let mut removed = subscribe(&later, &topic).await?;
+    expect_silence(&controller, &mut removed, "once the message is removed").await
+}
+
+/// After a reset the device's own retained topics are those of the new boot: one boot more, the
+/// reason it said over RTT, and `online` after the `offline` of its will.
+#[scenario(id = "TEL-5", category = "telemetry", tags = ["nightly", "release"], timeout = "120 s")]
+async fn a_restart_shows_in_the_retained_topics(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let _in_flight = controller.clock.in_flight();
+    let before = controller.hello()?.boot_count;
+    let mut boots = live(&controller, "state/boot").await?;
+    let mut states = live(&controller, "state/connection").await?;
+    {
+        let _allowed = context.allow_resets();
+        product::boot(&controller, context.bench_as::<Bench>(), context.emit())
+            .await
+            .map_err(not_started)?;
+    }
+    let hello = controller.hello()?;
+    context.expect_equal("the boot count over RTT", before + 1, hello.boot_count)?;
+    // Only once the new ones are there can it be known what is retained.
+    expect_boot(context, &delivered(&controller, &mut boots).await?, &hello)?;
+    for expected in ["offline", "online"] {
+        let message = delivered(&controller, &mut states).await?;
+        context.expect_equal("state/connection", expected, &*message.text())?;
+    }
+    let boot = controller.retained("state/boot").await?;
+    expect_boot_payload(context, &boot.payload, &hello)?;
+    let connection = controller.retained("state/connection").await?;
+    context.expect_equal(
+        "retained state/connection",
+        "online",
+        connection.text().as_str(),
+    )
+}
+
+/// A device whose connection ends without DISCONNECT leaves `offline` to late subscribers, and
+/// takes it back when it returns.
+#[scenario(id = "TEL-5", category = "telemetry", tags = ["nightly", "release"], timeout = "120 s")]
+async fn a_lost_device_leaves_its_will(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let mut gate = Gate::open(controller.listen_address(), &controller.broker)
+        .await
+        .infra("open a gate to the broker")?;
+    let mut ways = Ways::of(context);
+    let keep_alive_s = controller.provision.broker.keep_alive_s;
+    controller.send_to(gate.port(), keep_alive_s).await?;
+    let result = async {
+        ways.until_connected(&controller).await?;
+        left(context, &controller, &mut gate, &mut ways).await
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+async fn left(
+    context: &Context,
+    controller: &Controller,
+    gate: &mut Gate,
+    ways: &mut Ways,
+) -> Outcome {
+    let _in_flight = controller.clock.in_flight();
+    // Answered: what it said when it connected is at the broker.
+    controller.command("get_status", "{}").await?;
+    let mut states = live(controller, "state/connection").await?;
+    gate.shut().await;
+    let will = delivered(controller, &mut states).await?;
+    expect_message(context, "of the will", &will, ("offline", false))?;
+    let kept = controller.retained("state/connection").await?;
+    context.expect_equal("retained while it is away", "offline", kept.text().as_str())?;
+    gate.reopen().await.infra("open the gate again")?;
+    ways.until_connected(controller).await?;
+    let back = delivered(controller, &mut states).await?;
+    expect_message(context, "of the return", &back, ("online", false))?;
+    let kept = controller.retained("state/connection").await?;
+    context.expect_equal("retained when it is back", "online", kept.text().as_str())
+}
+
+/// Messages of the device's topic `name` from now on; the one that is retained is taken out.
+async fn live(controller: &Controller, name: &str) -> Result<Subscription, ScenarioError> {
+    let mut subscription = controller.subscribe(name).await?;
+    let message = delivered(controller, &mut subscription).await?;
+    ensure!(
+        message.retain,
+        "a retained message on `{name}` first"; "`{}`, not retained", message.text()
+    );
+    Ok(subscription)
+}
+
+async fn delivered(
+    controller: &Controller,
+    subscription: &mut Subscription,
+) -> Result<Message, ScenarioError> {
+    let filter = subscription.filter().to_string();
+    controller
+        .clock
+        .timeout(DELIVERED_WITHIN, subscription.recv())
+        .await
+        .failure(format_args!("a message on `{filter}`"))?
+        .ok_or_else(client_gone)
+}
+
+async fn expect_silence(
+    controller: &Controller,
+    subscription: &mut Subscription,
+    when: &str,
+) -> Outcome {
+    match controller.clock.timeout(SILENCE, subscription.recv()).await {
+        Err(_) => Ok(()),
+        Ok(message) => {
+            let message = message.ok_or_else(client_gone)?;
+            Err(ScenarioError::failure(
+                format_args!("no message {when}"),
+                format_args!("`{}`, retain {}", message.text(), message.retain),
+            ))
+        }
+    }
+}
+
+/// `expected`: payload and retain flag.
+fn expect_message(
+    context: &Context,
+    which: &str,
+    message: &Message,
+    expected: (&str, bool),
+) -> Outcome {
+    let observed = (&*message.text(), message.retain);
+    context.expect_equal(
+        format_args!("payload and retain flag {which}"),
+        expected,
+        observed,
+    )
+}
+
+fn expect_boot(context: &Context, message: &Message, hello: &Hello) -> Outcome {
+    expect_boot_payload(context, &message.payload, hello)
+}
+
+fn expect_boot_payload(context: &Context, payload: &[u8], hello: &Hello) -> Outcome {
+    let said: serde_json::Value = serde_json::from_slice(payload).failure("JSON on state/boot")?;
+    expect_json(context, "`event` on state/boot", "boot", &said["event"])?;
+    expect_json(
+        context,
+        "`count` on state/boot",
+        hello.boot_count,
+        &said["count"],
+    )?;
+    let reason = reason_word(hello.reset_reason);
+    expect_json(context, "`reason` on state/boot", reason, &said["reason"])
+}
+
+/// The word that `state/boot` has for a reason.
+fn reason_word(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::PowerOn => "power-on",
+        ResetReason::Software => "software",
+        ResetReason::Panic => "panic",
+        ResetReason::Watchdog => "watchdog",
+        ResetReason::SuperWatchdog => "super-watchdog",
+        ResetReason::BrownOut => "brown-out",
+        ResetReason::DeepSleep => "deep-sleep",
+        ResetReason::Usb => "usb",
+        ResetReason::Other(_) => "other",
+    }
+}
+
+fn not_started(error: PrepareError) -> ScenarioError {
+    match error {
+        PrepareError::Device(failure) => ScenarioError::Failure(failure),
+        PrepareError::Infra { reason } => ScenarioError::Infra { reason },
+        PrepareError::Configuration { reason } => ScenarioError::blocked(reason),
+    }
+}
+
+async fn publish(controller: &Controller, topic: &str, payload: &'static str) -> Outcome {
+    controller
+        .client
+        .publish(topic, payload, Qos::AtLeastOnce, true)
+        .await
+        .infra("publish a retained message")
+        .map(drop)
+}
+
+async fn subscribe(client: &Client, topic: &str) -> Result<Subscription, ScenarioError> {
+    client
+        .subscribe(topic, Qos::AtLeastOnce)
+        .await
+        .infra("subscribe late")
+}
