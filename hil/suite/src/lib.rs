@@ -8,16 +8,19 @@
 //! - [`contract`]: what the device promises, as checks.
 //! - `connectivity`, `commands`, `telemetry`, `stability`: the scenarios, one file a behaviour.
 //! - `drills`: faults on purpose, for whoever keeps a rig.
+//! - [`mutants()`]: bugs on purpose, each to be caught by a scenario.
 
 mod commands;
 mod connectivity;
 pub mod contract;
 mod controller;
 mod drills;
+mod mutants;
 mod product;
 mod refusing_broker;
 mod stability;
 mod telemetry;
 
 pub use controller::Controller;
+pub use mutants::{Mutant, arm, mutants};
 pub use product::TemperatureController;
