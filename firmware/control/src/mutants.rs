@@ -106,6 +106,14 @@ mutants! {
         "A configuration that was taken is not written to flash.";
 }
 
+impl Mutant {
+    /// Its number, from 1: what a host says to activate it.
+    #[must_use]
+    pub fn number(self) -> u16 {
+        self as u16 + 1
+    }
+}
+
 #[cfg(feature = "mutants")]
 mod chosen {
     use core::sync::atomic::{AtomicU16, Ordering::Relaxed};
@@ -127,12 +135,6 @@ mod chosen {
     }
 
     impl Mutant {
-        /// Its number, from 1: what a host says to activate it.
-        #[must_use]
-        pub fn number(self) -> u16 {
-            self as u16 + 1
-        }
-
         /// The mutant of that number.
         #[must_use]
         pub fn from_number(number: u16) -> Option<Self> {

@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Runner(RunnerArguments),
     /// Show a recorded run again
     Replay(ReplayArguments),
+    /// Put deliberate bugs into the firmware, and see which scenario catches each
+    Verify(VerifyArguments),
 }
 
 /// Which scenarios.
@@ -225,4 +227,35 @@ pub(crate) struct ReplayArguments {
     /// An `events.ndjson`, the directory of a run, or a run's ID
     #[arg(value_name = "FILE|RUN-ID", default_value = "latest")]
     pub(crate) run: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 every mutant caught, 1 one was not, 2 usage or configuration, \
+                        3 infrastructure, 130 interrupted."
+)]
+pub(crate) struct VerifyArguments {
+    /// Names of mutants, such as `point-59-refused`; all of them without any
+    #[arg(value_name = "MUTANT")]
+    pub(crate) mutants: Vec<String>,
+    /// List the mutants instead, each with the scenario that must catch it; touches no hardware
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// The rig, by name or by the path of its file
+    #[arg(
+        long,
+        value_name = "NAME|PATH",
+        env = "HIL_RIG",
+        default_value = "virtual"
+    )]
+    pub(crate) rig: String,
+    /// The source of all chance; printed, drawn when not given
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Show the scenarios of each mutant too
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Write the report below this directory instead of `target/hil`
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) output: Option<PathBuf>,
 }

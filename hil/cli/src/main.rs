@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             Command::Rigs(arguments) => commands::rigs::rigs(arguments).await,
             Command::Runner(arguments) => commands::runner::runner(arguments).await,
             Command::Replay(arguments) => commands::replay::replay(&arguments),
+            Command::Verify(arguments) => commands::verify::verify(arguments).await,
         }
     });
     // A worker that still blocks on hardware must not keep the program alive.

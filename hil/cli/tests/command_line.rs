@@ -38,6 +38,7 @@ fn help_of_every_command() {
     expect_file!["golden/help-rigs-serve.txt"].assert_eq(&help(&["rigs", "serve", "--help"]));
     expect_file!["golden/help-runner.txt"].assert_eq(&help(&["runner", "--help"]));
     expect_file!["golden/help-replay.txt"].assert_eq(&help(&["replay", "--help"]));
+    expect_file!["golden/help-verify.txt"].assert_eq(&help(&["verify", "--help"]));
 }
 
 /// Exit code and stderr.
@@ -87,6 +88,31 @@ fn an_unknown_rig() {
 
         "#]],
     );
+}
+
+#[test]
+fn an_unknown_mutant() {
+    check(
+        &["verify", "toggle-always-closes", "point-59-refusd"],
+        2,
+        expect![[r#"
+            $ hil verify toggle-always-closes point-59-refusd
+              × unknown mutant `point-59-refusd`
+              help: write `point-59-refused`; `hil verify --list` shows all of them
+
+        "#]],
+    );
+}
+
+#[test]
+fn mutants_are_listed_with_who_must_catch_them() {
+    let listed = help(&["verify", "--list", "point-59-refused", "never-sent-again"]);
+    expect![[r#"
+        point-59-refused  CMD-1  control  `point_id` 59 is answered as out of range.
+        never-sent-again  CON-4  mqtt     What was sent in one connection and not acknowledged is not sent again in the next.
+    "#]]
+    .assert_eq(&listed);
+    assert!(help(&["verify", "--list"]).lines().count() > 40);
 }
 
 #[test]

@@ -23,5 +23,5 @@ pub use junit::Junit;
 pub use ndjson::{ReadError, Recorder, Recording};
 pub use style::Style;
 pub use summary::write_summary;
-pub use terminal::Terminal;
+pub use terminal::{Terminal, spinner_style};
 pub use text::{Line, Stream, TerminalText};

@@ -20,7 +20,8 @@ impl Style {
         }
     }
 
-    pub(crate) fn verdict(self, verdict: Verdict, text: &str) -> String {
+    /// `text` in the colour of `verdict`.
+    pub fn verdict(self, verdict: Verdict, text: &str) -> String {
         self.paint(
             match verdict {
                 Verdict::Pass => "1;32",
@@ -32,11 +33,13 @@ impl Style {
         )
     }
 
-    pub(crate) fn heading(self, text: &str) -> String {
+    /// The word that a line begins with.
+    pub fn heading(self, text: &str) -> String {
         self.paint("1;36", text)
     }
 
-    pub(crate) fn strong(self, text: &str) -> String {
+    /// What must not be overlooked.
+    pub fn strong(self, text: &str) -> String {
         self.paint("1", text)
     }
 

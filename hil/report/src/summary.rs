@@ -1,16 +1,17 @@
-//! `run.json`: what a run came to, for programs.
+//! `run.json` and its like: what a run came to, for programs.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use hil_runner::{RecordError, RunSummary};
+use hil_runner::RecordError;
+use serde::Serialize;
 
-/// Writes the summary, whole or not at all.
+/// Writes a summary as JSON, whole or not at all.
 ///
 /// # Errors
 /// When the file can't be written.
-pub fn write_summary(path: &Path, summary: &RunSummary) -> Result<(), RecordError> {
+pub fn write_summary(path: &Path, summary: &impl Serialize) -> Result<(), RecordError> {
     let error = |source: io::Error| RecordError {
         path: path.to_owned(),
         source,

@@ -57,7 +57,8 @@ impl<R: Write + Send, O: Write + Send> Terminal<R, O> {
     }
 }
 
-fn spinner_style() -> ProgressStyle {
+/// Something is going on, and how long it has been: for who shows progress beside a run.
+pub fn spinner_style() -> ProgressStyle {
     ProgressStyle::with_template("   {msg} {spinner} {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

@@ -23,7 +23,7 @@ pub use error::{MissingVariable, RigError};
 pub use fixture::{
     BoardPort, Fixture, FixtureBoard, FixtureKind, RELAYS_MAX, SENSORS_MAX, VirtualFixture,
 };
-pub use problem::Problem;
+pub use problem::{Problem, suggestion};
 pub use resolve::{BrokerLogin, ResolvedNetwork, ResolvedRig, Secret};
 pub use rig::{
     Broker, BrokerEndpoint, Budget, Device, Limits, Network, Pace, Probe, Rig, TopicLevel,

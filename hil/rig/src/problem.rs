@@ -65,7 +65,8 @@ impl Problems {
 }
 
 /// The one of `known` that `word` was probably meant to be.
-pub(crate) fn suggestion<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+#[must_use]
+pub fn suggestion<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let near = |known: &&'k str| {
         (
             strsim::damerau_levenshtein(&word.to_lowercase().replace('_', "-"), known),

@@ -9,6 +9,7 @@
 //! - `connectivity`, `commands`, `telemetry`, `security`, `sensors`, `alarms`, `relays`, `schedules`,
 //!   `power`, `stability`: the scenarios, one file a behaviour.
 //! - `drills`: faults on purpose, for whoever keeps a rig.
+//! - [`mutants()`]: bugs on purpose, each to be caught by a scenario.
 
 mod alarms;
 mod commands;
@@ -20,6 +21,7 @@ mod figures;
 mod gate;
 mod interruptions;
 mod load;
+mod mutants;
 mod payloads;
 mod power;
 mod product;
@@ -35,4 +37,5 @@ mod tls_broker;
 mod ways;
 
 pub use controller::Controller;
+pub use mutants::{Mutant, arm, mutants};
 pub use product::TemperatureController;

@@ -16,20 +16,30 @@ use hil_runner::{Emitter, PrepareError, Product, ScenarioError, Setup, State};
 use tokio::sync::Mutex;
 
 use crate::controller::Controller;
+use crate::mutants::arm;
 
 /// How long the device may take from reset to hello.
-const BOOT_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const BOOT_WITHIN: Duration = Duration::from_secs(10);
 
 /// The temperature controller on one rig.
 pub struct TemperatureController {
     rig: ResolvedRig,
+    mutant: Option<u16>,
 }
 
 impl TemperatureController {
     /// The controller as the rig describes it.
     #[must_use]
     pub fn new(rig: ResolvedRig) -> Self {
-        Self { rig }
+        Self { rig, mutant: None }
+    }
+
+    /// Arms this deliberate bug before the device is made ready, 0 for none: see [`crate::mutants()`]. Without this,
+    /// the device is left as it is.
+    #[must_use]
+    pub fn with_mutant(mut self, number: u16) -> Self {
+        self.mutant = Some(number);
+        self
     }
 
     async fn start(&self, setup: &mut Setup) -> Result<State, PrepareError> {
@@ -63,7 +73,7 @@ impl TemperatureController {
             client,
             base_topic,
         };
-        boot(&controller, bench, &setup.emit).await?;
+        self.boot(&controller, bench, &setup.emit).await?;
         Ok(Arc::new(controller))
     }
 
@@ -80,6 +90,18 @@ impl TemperatureController {
         surroundings(&sensors, of_rig.sensors).await?;
         step.finish(format_args!("{} sensors, relays, power", of_rig.sensors));
         Ok(())
+    }
+
+    async fn boot(
+        &self,
+        controller: &Controller,
+        bench: &Bench,
+        emit: &Emitter,
+    ) -> Result<(), PrepareError> {
+        if let Some(number) = self.mutant {
+            arm(bench, number).await?;
+        }
+        boot(controller, bench, emit).await
     }
 
     /// Where things on the host listen that the device is to reach.
@@ -157,7 +179,7 @@ impl Product for TemperatureController {
                 .map_err(|_| PrepareError::Infra {
                     reason: "the state is not a controller's".to_owned(),
                 })?;
-        boot(&controller, bench(setup)?, &setup.emit).await?;
+        self.boot(&controller, bench(setup)?, &setup.emit).await?;
         Ok(controller)
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod rigs;
 pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod serve;
+pub(crate) mod verify;
 
 use hil_runner::{ExitCode, Scenario};
 

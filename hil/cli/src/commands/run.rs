@@ -26,16 +26,18 @@ use crate::stop::{Stop, say};
 use crate::{interrupt, project, settings};
 
 /// Everything that was meant.
-struct Settings {
-    root: PathBuf,
-    rig: ResolvedRig,
-    plan: Plan,
-    seed: u64,
-    image: ImageSource,
-    run: RunSettings,
+pub(super) struct Settings {
+    pub(super) root: PathBuf,
+    pub(super) rig: ResolvedRig,
+    pub(super) plan: Plan,
+    pub(super) seed: u64,
+    pub(super) image: ImageSource,
+    pub(super) run: RunSettings,
+    /// What the rig is used for, for whoever finds it in use.
+    pub(super) purpose: &'static str,
 }
 
-enum ImageSource {
+pub(super) enum ImageSource {
     Given(PathBuf),
     Built(Firmware),
 }
@@ -47,17 +49,7 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode, Stop> {
     let base = arguments
         .output
         .unwrap_or_else(|| settings.root.join("target/hil"));
-    let output =
-        Output::create(&base, &settings.root, OffsetDateTime::now_utc()).map_err(|error| {
-            Stop::with_help(
-                ExitCode::Infra,
-                format!(
-                    "can't make a directory for the report in `{}`: {error}",
-                    base.display()
-                ),
-                "free some space, or name another directory with `--output`",
-            )
-        })?;
+    let output = output_in(&base, &settings.root)?;
     let product = TemperatureController::new(settings.rig.clone());
     let mut journal = Journal::new(sinks(&output)?);
     journal.record(What::RunStarted {
@@ -96,6 +88,20 @@ pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode, Stop> {
     Ok(exit)
 }
 
+/// A new directory for a run, below `base`.
+pub(super) fn output_in(base: &Path, root: &Path) -> Result<Output, Stop> {
+    Output::create(base, root, OffsetDateTime::now_utc()).map_err(|error| {
+        Stop::with_help(
+            ExitCode::Infra,
+            format!(
+                "can't make a directory for the report in `{}`: {error}",
+                base.display()
+            ),
+            "free some space, or name another directory with `--output`",
+        )
+    })
+}
+
 fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
     let root = project::root()?;
     let selection = settings::selection(&arguments.selection, arguments.all);
@@ -132,6 +138,7 @@ fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
         seed,
         image,
         run,
+        purpose: "hil run",
     })
 }
 
@@ -150,7 +157,7 @@ fn again(arguments: &RunArguments, seed: u64) -> String {
     options
 }
 
-fn firmware_of(rig: &Rig, root: &Path, features: &[String]) -> Result<Firmware, Stop> {
+pub(super) fn firmware_of(rig: &Rig, root: &Path, features: &[String]) -> Result<Firmware, Stop> {
     let chip = &rig.device.chip;
     let target = firmware::target_of(chip).ok_or_else(|| {
         Stop::with_help(
@@ -170,26 +177,30 @@ fn firmware_of(rig: &Rig, root: &Path, features: &[String]) -> Result<Firmware, 
 
 fn sinks(output: &Output) -> Result<Vec<Box<dyn Sink>>, Stop> {
     let recorder = Recorder::create(&output.file("events.ndjson")).map_err(Stop::infra)?;
-    let terminal = Terminal::new(
-        style(io::stdout().is_terminal()),
-        io::stdout(),
-        io::stderr(),
-        ProgressDrawTarget::stderr(),
-    );
     // The terminal first: it shows what the others then fail to write.
     Ok(vec![
-        Box::new(terminal),
+        Box::new(terminal()),
         Box::new(recorder),
         Box::new(Junit::new(&output.file("junit.xml"))),
     ])
 }
 
-fn style(is_terminal: bool) -> Style {
+/// A run as a person watches it.
+pub(super) fn terminal() -> Terminal<io::Stdout, io::Stderr> {
+    Terminal::new(
+        style(io::stdout().is_terminal()),
+        io::stdout(),
+        io::stderr(),
+        ProgressDrawTarget::stderr(),
+    )
+}
+
+pub(super) fn style(is_terminal: bool) -> Style {
     Style::of(is_terminal, std::env::var_os("NO_COLOR").as_deref())
 }
 
 /// Why a run ends before its first scenario.
-enum Early {
+pub(super) enum Early {
     Cancelled,
     Stopped(Stop),
 }
@@ -219,7 +230,11 @@ impl Early {
 }
 
 /// From the firmware's source to a flashed device on an open bench.
-async fn open(settings: &Settings, cancel: &Cancel, journal: &mut Journal) -> Result<Bench, Early> {
+pub(super) async fn open(
+    settings: &Settings,
+    cancel: &Cancel,
+    journal: &mut Journal,
+) -> Result<Bench, Early> {
     let opening = async {
         let image = image(settings, journal).await?;
         let bench = open_bench(settings, journal).await?;
@@ -280,7 +295,7 @@ async fn open_bench(settings: &Settings, journal: &mut Journal) -> Result<Bench,
     let step = Step::begin(journal, "rig", "opening");
     let options = OpenOptions {
         seed: settings.seed,
-        ..OpenOptions::new(&settings.root, "hil run")
+        ..OpenOptions::new(&settings.root, settings.purpose)
     };
     let bench = Bench::open(&settings.rig, options)
         .await

@@ -1,0 +1,144 @@
+//! Deliberate bugs on a virtual rig: caught by the scenario that they name, and gone afterwards.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the project")
+}
+
+struct Place {
+    directory: tempfile::TempDir,
+    rig: String,
+}
+
+impl Place {
+    /// A virtual rig called `name`, so that nobody waits for another's lease.
+    fn new(name: &str) -> Place {
+        let directory = tempfile::tempdir().expect("a directory");
+        let text = std::fs::read_to_string(project().join("rigs/virtual.toml")).expect("the rig");
+        let text = text.replace("name = \"virtual\"", &format!("name = \"{name}\""));
+        let rig = directory.path().join(format!("{name}.toml"));
+        std::fs::write(&rig, text).expect("a file");
+        Place {
+            rig: rig.display().to_string(),
+            directory,
+        }
+    }
+
+    fn verify(&self, mutants: &[&str]) -> Command {
+        let mut command = self.hil(&["verify"]);
+        command.args(mutants);
+        command
+    }
+
+    fn hil(&self, arguments: &[&str]) -> Command {
+        let output = self.directory.path().join("out").display().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hil"));
+        command
+            .args(arguments)
+            .args(["--rig", &self.rig, "--seed", "7", "--output", &output])
+            .current_dir(project())
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    fn report(&self) -> serde_json::Value {
+        let path = self.directory.path().join("out/latest/verify.json");
+        let text = std::fs::read_to_string(&path).expect("a report");
+        serde_json::from_str(&text).expect("JSON")
+    }
+}
+
+/// The first words of each line about a mutant, without times and reasons.
+fn findings(stdout: &str) -> Vec<String> {
+    stdout
+        .lines()
+        .filter_map(|line| {
+            let (word, rest) = line.split_once(" [")?;
+            let mut words = rest.split_once(']')?.1.split_whitespace();
+            let (mutant, by, scenario) = (words.next()?, words.next()?, words.next()?);
+            Some(format!("{} {mutant} {by} {scenario}", word.trim()))
+        })
+        .collect()
+}
+
+#[test]
+fn mutants_are_caught_by_their_scenario_and_leave_the_device_as_it_was() {
+    let place = Place::new("test-verify");
+    let mutants = ["help-forgets-a-command", "point-59-refused"];
+    // Twice on one flash: what the first verification left would fail the second's baseline.
+    for _ in 0..2 {
+        let output = place.verify(&mutants).output().expect("the program runs");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(
+            findings(&stdout),
+            [
+                "CAUGHT point-59-refused CMD-1 get_point_answers_for_every_point:",
+                "CAUGHT help-forgets-a-command CMD-1 help_lists_every_command:",
+            ]
+        );
+        assert!(
+            stdout.contains("2 mutants, 2 caught, 0 survived\n"),
+            "{stdout}"
+        );
+        let report = place.report();
+        assert_eq!(report["counts"]["caught"], 2, "{report}");
+        assert_eq!(report["mutants"][0]["mutant"], "point-59-refused");
+        assert_eq!(report["mutants"][0]["by"], "CMD-1");
+        assert_eq!(report["baseline"]["counts"]["failed"], 0);
+    }
+}
+
+#[test]
+fn ctrl_c_disarms_the_device() {
+    let place = Place::new("test-verify-ctrl-c");
+    let mut child = place
+        .verify(&["interval-too-long", "--verbose"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    // The device has booted with its bug, and is busy for minutes of its time.
+    for seen in ["mutant     interval-too-long", " boot "] {
+        while !line.contains(seen) {
+            line.clear();
+            let read = stderr.read_line(&mut line).expect("a line");
+            assert_ne!(read, 0, "it ended before `{seen}`");
+        }
+    }
+    let status = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("`kill` runs");
+    assert!(status.success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("text");
+    let status = child.wait().expect("its end");
+    assert_eq!(status.code(), Some(130), "{rest}");
+    assert!(rest.contains("disarming the device"), "{rest}");
+    let report = place.report();
+    assert_eq!(
+        (&report["interrupted"], &report["exit"]),
+        (&"Ctrl-C".into(), &"interrupted".into()),
+        "{report}"
+    );
+    assert_eq!(report["counts"]["not_run"], 1, "{report}");
+    let after = place
+        .hil(&["run", "TEL-3", "--features", "mutants"])
+        .output()
+        .expect("the program runs");
+    assert_eq!(
+        after.status.code(),
+        Some(0),
+        "the device still has its bug: {after:?}"
+    );
+}
