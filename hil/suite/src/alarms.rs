@@ -288,12 +288,16 @@ pub(crate) async fn point_of(controller: &Controller, sensor: u8) -> Result<u64,
         .iter()
         .map(|byte| format!("{byte:02X}"))
         .collect();
-    for point in 0..60 {
-        let parameters = format!("{{\"point_id\":{point}}}");
-        let data = controller.command("get_point", &parameters).await?.data;
-        if data["sensor_id"].as_str() == Some(&id) {
-            return Ok(point);
+    // A device that was provisioned anew looks for its sensors anew.
+    for _ in 0..10 {
+        for point in 0..60 {
+            let parameters = format!("{{\"point_id\":{point}}}");
+            let data = controller.command("get_point", &parameters).await?.data;
+            if data["sensor_id"].as_str() == Some(&id) {
+                return Ok(point);
+            }
         }
+        controller.clock.sleep(Duration::from_secs(3)).await;
     }
     Err(ScenarioError::failure(
         format_args!("a point with sensor {id}"),

@@ -468,6 +468,7 @@ async fn at_broker(
         base_topic: controller.base_topic.clone(),
         listen: controller.listen,
         limits: controller.limits,
+        budget: controller.budget,
     }))
 }
 
