@@ -6,12 +6,9 @@
 
 #![allow(unsafe_code)]
 
-use core::{arch::asm, ops::Range};
+use core::arch::asm;
 
-/// Where stacks are: internal SRAM (ESP32-C3 Technical Reference Manual, "System and Memory").
-const STACKS: Range<u32> = 0x3FC8_0000..0x3FCE_0000;
-/// Where code is: internal SRAM by the instruction bus, and the flash window.
-const CODE: [Range<u32>; 2] = [0x4037_C000..0x403E_0000, 0x4200_0000..0x4280_0000];
+use crate::chip::{CODE, STACKS};
 
 /// Return addresses from the caller of the function this is used in, outwards, until `path` is full.
 #[inline(always)]

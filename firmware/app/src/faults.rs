@@ -258,8 +258,7 @@ fn take_one(left: &AtomicU32) -> bool {
 
 #[inline(never)]
 fn load_fault() {
-    // Nothing is mapped there (ESP32-C3 Technical Reference Manual, "System and Memory").
-    let unmapped = core::hint::black_box(0x2000_0000 as *const u32);
+    let unmapped = core::hint::black_box(crate::chip::UNMAPPED as *const u32);
     // Safety: none, on purpose; the load traps.
     let value = unsafe { unmapped.read_volatile() };
     defmt::error!(

@@ -1,11 +1,11 @@
-//! The temperature controller's firmware for ESP32-C3.
+//! The temperature controller's firmware for ESP32-C3 and ESP32-C6.
 //!
 //! What the product decides is in `firmware-control`, what is said over RTT in `firmware-wire`,
 //! MQTT's packets in `firmware-mqtt`; this crate is the rest: pins, tasks, network, logging. It is a
 //! library so that the on-target tests under `tests/` exercise the very modules that ship; the
 //! binary (`src/main.rs`) adds the wiring and the panic handler. In reading order:
 //!
-//! - boot: [`boot_memory`] what survives a reset, [`reset_reason`], [`storage`] what survives a
+//! - boot: [`chip`] which one it is, [`boot_memory`] what survives a reset, [`reset_reason`], [`storage`] what survives a
 //!   loss of power, [`watchdog`];
 //! - seen from outside: [`rtt`] the channels, [`log`], [`telemetry`], [`allocation_trace`],
 //!   [`heap`], [`stack`], [`call_path`], [`exception`];
@@ -24,6 +24,7 @@ pub mod board;
 pub mod boot_memory;
 pub mod call_path;
 pub mod certificates;
+pub mod chip;
 pub mod clock;
 pub mod control_channel;
 pub mod control_loop;

@@ -9,6 +9,7 @@ use firmware_wire::{NetworkDriver, Provision, Refusal, Security, TopicLevel};
 use portable_atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::{
+    chip,
     clock::DeviceClock,
     desk::Desk,
     sensors,
@@ -107,8 +108,8 @@ pub fn configuration_of(provision: &Provision) -> firmware_control::Configuratio
 /// Whether the device can work with `provision`.
 ///
 /// # Errors
-/// [`Refusal::OutOfRange`] for a value that is, [`Refusal::Network`] when the other network already
-/// runs.
+/// [`Refusal::OutOfRange`] for a value that is, [`Refusal::Network`] when the image has no driver for
+/// that network, or the other one already runs.
 pub fn check(provision: &Provision) -> Result<(), Refusal> {
     let broker = &provision.broker;
     let in_range = (1..=3_600).contains(&provision.telemetry_interval_s)
@@ -117,6 +118,9 @@ pub fn check(provision: &Provision) -> Result<(), Refusal> {
         && configuration_of(provision).topics().is_some();
     if !in_range {
         return Err(Refusal::OutOfRange);
+    }
+    if provision.network == NetworkDriver::Ethernet && !chip::HAS_ETHERNET {
+        return Err(Refusal::Network);
     }
     match RUNNING.load(Relaxed) {
         running if running == 0 || running == kind(&provision.network) => Ok(()),

@@ -41,6 +41,7 @@ mod rtt;
 mod session;
 mod shared;
 mod simulated;
+mod tasks;
 #[cfg(test)]
 mod testing;
 
@@ -56,3 +57,4 @@ pub use image::{FirmwareImage, ImageError};
 pub use lease::{FileLeases, Holder, Lease, Leases};
 pub use provision::provision;
 pub use shared::Losses;
+pub use tasks::TaskSize;

@@ -4,6 +4,7 @@
 //! installed, progress is shown, and what an outer cargo left in the environment is kept away,
 //! because it was meant for the host.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -47,7 +48,9 @@ pub(crate) struct Firmware {
     pub(crate) target_directory: PathBuf,
     /// Target triple.
     pub(crate) target: &'static str,
-    /// Features.
+    /// The chip that it is for, as the debugger names it.
+    pub(crate) chip: String,
+    /// Features, beside that of the chip.
     pub(crate) features: Vec<String>,
     /// Whether the compiler's messages may be coloured.
     pub(crate) coloured: bool,
@@ -131,10 +134,9 @@ impl Firmware {
             ])
             .arg("--target-dir")
             .arg(&self.target_directory)
-            .args(["--color", if self.coloured { "always" } else { "never" }]);
-        if !self.features.is_empty() {
-            command.arg("--features").arg(self.features.join(","));
-        }
+            .args(["--target", self.target])
+            .args(["--color", if self.coloured { "always" } else { "never" }])
+            .args(self.feature_arguments()?);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -163,6 +165,26 @@ impl Firmware {
             fresh: artifacts.compiled == 0,
             took: since.elapsed(),
         })
+    }
+
+    /// Which features cargo is to turn on: a package that is for several chips has one named after
+    /// each, and one of them by default.
+    fn feature_arguments(&self) -> Result<Vec<String>, BuildError> {
+        let manifest = fs::read_to_string(self.package.join("Cargo.toml"))?;
+        // What is wrong with a manifest is cargo's to tell.
+        let Manifest { features: declared } = toml::from_str(&manifest).unwrap_or_default();
+        let mut features = self.features.clone();
+        let mut arguments = vec![];
+        let default = declared.get("default");
+        let is_default = default.is_some_and(|default| default.contains(&self.chip));
+        if declared.contains_key(&self.chip) && !is_default {
+            arguments.push("--no-default-features".to_owned());
+            features.push(self.chip.clone());
+        }
+        if !features.is_empty() {
+            arguments.push(format!("--features={}", features.join(",")));
+        }
+        Ok(arguments)
     }
 
     /// The turn to build, kept until what was built is read: a build with other features writes to
@@ -246,6 +268,13 @@ fn is_foreign(name: &OsStr) -> bool {
     DROPPED.contains(&name)
         || name == "CARGO"
         || (name.starts_with("CARGO_") && !KEPT.iter().any(|kept| name.starts_with(kept)))
+}
+
+/// What is read of a package's `Cargo.toml`.
+#[derive(Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    features: BTreeMap<String, Vec<String>>,
 }
 
 struct Artifacts {
@@ -335,9 +364,53 @@ mod tests {
             package: directory.to_owned(),
             target_directory: directory.join("built"),
             target: HOST,
+            chip: "esp32c3".to_owned(),
             features: Vec::new(),
             coloured: false,
         }
+    }
+
+    #[test]
+    fn a_chip_that_is_not_the_default_is_named_to_cargo() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut firmware = package(directory.path(), "");
+        let manifest = directory.path().join("Cargo.toml");
+        let mut check = |features: &str, chip: &str, hooks: bool, expected: &[&str]| {
+            fs::write(&manifest, format!("[features]\n{features}")).unwrap();
+            firmware.chip = chip.to_owned();
+            firmware.features = if hooks {
+                vec!["test-hooks".to_owned()]
+            } else {
+                vec![]
+            };
+            assert_eq!(
+                firmware.feature_arguments().unwrap(),
+                expected,
+                "{features}, {chip}"
+            );
+        };
+        let chips = "default = ['esp32c3']\nesp32c3 = []\nesp32c6 = []\ntest-hooks = []";
+        check(chips, "esp32c3", false, &[]);
+        check(chips, "esp32c3", true, &["--features=test-hooks"]);
+        check(
+            chips,
+            "esp32c6",
+            false,
+            &["--no-default-features", "--features=esp32c6"],
+        );
+        check(
+            chips,
+            "esp32c6",
+            true,
+            &["--no-default-features", "--features=test-hooks,esp32c6"],
+        );
+        check(
+            "test-hooks = []",
+            "esp32c6",
+            true,
+            &["--features=test-hooks"],
+        );
+        check("not a feature", "esp32c6", false, &[]);
     }
 
     #[tokio::test]

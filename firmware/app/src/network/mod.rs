@@ -1,5 +1,9 @@
 //! The network: one of two drivers, chosen at provisioning, below one IP stack.
 
+#[cfg(feature = "esp32c3")]
+mod open_eth;
+#[cfg(not(feature = "esp32c3"))]
+#[path = "no_ethernet.rs"]
 mod open_eth;
 mod wifi;
 

@@ -5,6 +5,8 @@
 //! of these. Why Mbed TLS: `docs/decisions/`. All `unsafe` is in [`engine`].
 
 mod engine;
+#[cfg(not(feature = "esp32c3"))]
+mod libc;
 
 use alloc::vec::Vec;
 

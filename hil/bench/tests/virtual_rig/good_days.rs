@@ -34,6 +34,20 @@ async fn the_device_boots_speaks_and_answers() {
     assert!(line.module.is_some() && line.line.is_some());
 }
 
+#[test]
+fn the_image_tells_what_its_tasks_take() {
+    let tasks = image().tasks();
+    let bytes = |name: &str| {
+        let task = tasks.iter().find(|task| task.name == name);
+        task.unwrap_or_else(|| panic!("no {name} in {tasks:?}"))
+            .bytes
+    };
+    // The session's buffers, and next to nothing.
+    assert!(bytes("firmware_app::mqtt::task") > 6_000);
+    assert!(bytes("firmware_app::telemetry::task") < 1_000);
+    assert!(tasks.is_sorted_by(|a, b| a.bytes >= b.bytes));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_that_was_asked_for_is_no_crash() {
     let mut scene = Scene::new("resets").await;

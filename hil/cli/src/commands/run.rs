@@ -170,6 +170,7 @@ pub(super) fn firmware_of(rig: &Rig, root: &Path, features: &[String]) -> Result
         package: root.join(&rig.device.firmware),
         target_directory: root.join("target/firmware"),
         target,
+        chip: chip.clone(),
         features: features.to_vec(),
         coloured: style(io::stderr().is_terminal()) == Style::Coloured,
     })
