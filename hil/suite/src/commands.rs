@@ -133,3 +133,83 @@ fn promised(case: &BadRequest, response: &Response) -> Result<(), ScenarioError>
     );
     Ok(())
 }
+
+/// `set_threshold` moves the threshold that was named, of the point that was named, and no other;
+/// `get_point` then shows it.
+#[scenario(id = "CMD-1", category = "commands", tags = ["nightly", "release"], timeout = "60 s")]
+async fn set_threshold_moves_the_threshold_that_was_named(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let before = thresholds(&controller, 58).await?;
+    let result = async {
+        for (point, side, value) in [(57, "high", 71.5), (57, "low", -11.5)] {
+            threshold(&controller, point, side, value).await?;
+            let moved = thresholds(&controller, point).await?;
+            expect_json(
+                context,
+                &format!("`{side}` of point {point}"),
+                value,
+                &moved[side],
+            )?;
+        }
+        context.expect_equal(
+            "the thresholds of point 58",
+            &before,
+            &thresholds(&controller, 58).await?,
+        )
+    };
+    let result = result.await;
+    threshold(&controller, 57, "high", 85.0).await?;
+    threshold(&controller, 57, "low", -20.0).await?;
+    result
+}
+
+/// An error response keeps its schema too: it says what is wrong, and has no data.
+#[scenario(id = "CMD-2", category = "commands", tags = ["nightly", "release"], timeout = "30 s")]
+async fn an_error_response_keeps_its_schema(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let request = requests::request("cmd-2-error", "no_such_command", "{}");
+    let response = controller.request(&request).await?;
+    context.expect_equal("success", false, response.succeeded)?;
+    context.expect_equal("`cmd_id`", "cmd-2-error", response.cmd_id.as_str())?;
+    ensure!(
+        response.message.as_deref().is_some_and(|message| !message.is_empty()),
+        "a `message`"; "{:?}", response.message
+    );
+    Ok(())
+}
+
+/// A request that is refused changes nothing on the device.
+#[scenario(id = "CMD-3", category = "commands", tags = ["nightly", "release"], timeout = "30 s")]
+async fn a_refused_request_changes_nothing(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let before = thresholds(&controller, 56).await?;
+    // Below the low threshold.
+    let parameters = r#"{"point_id":56,"threshold_type":"high","value":-40.0,"hysteresis":2.0}"#;
+    let request = requests::request("cmd-3-refused", "set_threshold", parameters);
+    let response = controller.request(&request).await?;
+    context.expect_equal("success", false, response.succeeded)?;
+    context.expect_equal(
+        "the thresholds as before",
+        &before,
+        &thresholds(&controller, 56).await?,
+    )
+}
+
+async fn threshold(controller: &Controller, point: u8, side: &str, value: f64) -> Outcome {
+    let parameters = format!(
+        r#"{{"point_id":{point},"threshold_type":"{side}","value":{value:.1},"hysteresis":2.0}}"#
+    );
+    controller
+        .command("set_threshold", &parameters)
+        .await
+        .map(drop)
+}
+
+async fn thresholds(
+    controller: &Controller,
+    point: u8,
+) -> Result<serde_json::Value, ScenarioError> {
+    let parameters = format!("{{\"point_id\":{point}}}");
+    let data = controller.command("get_point", &parameters).await?.data;
+    Ok(data["thresholds"].clone())
+}
