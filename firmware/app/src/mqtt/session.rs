@@ -343,9 +343,7 @@ impl<'s, 'p> Session<'s, 'p> {
             .message
             .publish(&topic, delivery, retain)
             .map_err(|_| End::Lost("a message is too long"))?;
-        write_all(stream, packet)
-            .await
-            .map_err(|reason| End::Lost(reason))?;
+        write_all(stream, packet).await.map_err(End::Lost)?;
         self.parts.desk.with_client(|client| client.sent(now_ms()));
         MESSAGES_PUBLISHED.increment();
         Ok(())
