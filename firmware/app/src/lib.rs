@@ -1,17 +1,18 @@
 //! The temperature controller's firmware for ESP32-C3 and ESP32-C6.
 //!
 //! What the product decides is in `firmware-control`, what is said over RTT in `firmware-wire`,
-//! MQTT's packets in `firmware-mqtt`; this crate is the rest: pins, tasks, network, logging. It is a
+//! MQTT's packets in `firmware-mqtt`, HTTP's in `firmware-http`; this crate is the rest: pins, tasks, network, logging. It is a
 //! library so that the on-target tests under `tests/` exercise the very modules that ship; the
 //! binary (`src/main.rs`) adds the wiring and the panic handler. In reading order:
 //!
-//! - boot: [`chip`] which one it is, [`boot_memory`] what survives a reset, [`reset_reason`], [`storage`] what survives a
-//!   loss of power, [`watchdog`];
+//! - boot: [`chip`] which one it is, [`boot_memory`] what survives a reset, [`reset_reason`],
+//!   [`storage`] what survives a loss of power, [`watchdog`];
 //! - seen from outside: [`rtt`] the channels, [`log`], [`telemetry`], [`allocation_trace`],
 //!   [`heap`], [`stack`], [`call_path`], [`exception`];
-//! - told from outside: [`control_channel`], [`provisioning`], [`certificates`], `faults` (with `test-hooks`);
+//! - told from outside: [`control_channel`], [`provisioning`], [`certificates`], `faults` (with
+//!   `test-hooks`);
 //! - at work: [`desk`] what the tasks share, [`control_loop`], [`board`] pins and coils,
-//!   [`sensors`], [`network`], [`clock`], [`mqtt`], [`status`].
+//!   [`sensors`], [`network`], [`clock`], [`mqtt`], [`tls`], [`http`], [`status`].
 #![no_std]
 
 extern crate alloc;
@@ -33,6 +34,7 @@ pub mod exception;
 #[cfg(feature = "test-hooks")]
 pub mod faults;
 pub mod heap;
+pub mod http;
 pub mod log;
 pub mod mqtt;
 #[cfg(feature = "mutants")]

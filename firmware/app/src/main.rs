@@ -19,7 +19,7 @@ use firmware_app::{
     clock::DeviceClock,
     control_channel, control_loop,
     desk::Desk,
-    heap, log, mqtt, network,
+    heap, http, log, mqtt, network,
     provisioning::{self, PROVISIONED},
     reset_reason, rtt,
     sensors::{self, OneWireLine},
@@ -100,6 +100,7 @@ async fn main(spawner: Spawner) {
         count: boot_count,
         reason,
     };
+    http::start(spawner, stack, desk);
     spawner.spawn(mqtt::task(stack, provision, desk, boot).expect("one client"));
 }
 

@@ -6,11 +6,13 @@
 //! another version is taken for none. No call waits in the middle, so several tasks share the flash
 //! through [`with`].
 
+use core::ops::Range;
+
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, mutex::Mutex};
 use esp_bootloader_esp_idf::partitions::{
     DataPartitionSubType, PARTITION_TABLE_MAX_LEN, PartitionType, read_partition_table,
 };
-use esp_hal::peripherals::FLASH;
+use esp_hal::{delay::Delay, peripherals::FLASH};
 use esp_storage::FlashStorage;
 use firmware_control::KEPT_BYTES_MAX;
 pub use firmware_storage::ITEM_BYTES_MAX;
@@ -30,6 +32,11 @@ const CLIENT_KEY: Key = Key::new(10);
 
 /// A [`Configuration`] whose texts are all full, with its version.
 const CONFIGURATION_BYTES_MAX: usize = 2 + firmware_wire::CONTROL_FRAME_BYTES_MAX + KEPT_BYTES_MAX;
+
+/// How long the flash may be busy with what was begun before a reset (data sheets: 400 ms for a
+/// sector at most), and how often that is looked at, milliseconds.
+const BUSY_MAX_MS: u32 = 600;
+const BUSY_LOOK_MS: u32 = 20;
 
 static SHARED: Mutex<CriticalSectionRawMutex, Option<Storage>> = Mutex::new(None);
 
@@ -102,6 +109,16 @@ pub struct Storage {
     items: firmware_storage::Storage<FlashStorage<'static>>,
 }
 
+/// Where the flash's partition table says that the partition is.
+fn find_partition(flash: &mut FlashStorage<'_>) -> Option<Range<u32>> {
+    let mut table = [0; PARTITION_TABLE_MAX_LEN];
+    let table = read_partition_table(flash, &mut table).ok()?;
+    let nvs = table
+        .find_partition(PartitionType::Data(DataPartitionSubType::Nvs))
+        .ok()??;
+    Some(nvs.offset()..nvs.offset() + nvs.len())
+}
+
 /// Shares `storage` from now on; see [`with`].
 pub async fn share(storage: Storage) {
     *SHARED.lock().await = Some(storage);
@@ -123,19 +140,18 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError::NoPartition`], [`StorageError::Flash`].
-    pub fn open(flash: FLASH<'static>) -> Result<Self, StorageError> {
-        let mut flash = FlashStorage::new(flash);
-        let range = {
-            let mut table = [0; PARTITION_TABLE_MAX_LEN];
-            let table = read_partition_table(&mut flash, &mut table)
-                .map_err(|_| StorageError::NoPartition)?;
-            let nvs = table
-                .find_partition(PartitionType::Data(DataPartitionSubType::Nvs))
-                .ok()
-                .flatten()
-                .ok_or(StorageError::NoPartition)?;
-            nvs.offset()..nvs.offset() + nvs.len()
-        };
+    pub fn open(mut flash: FLASH<'static>) -> Result<Self, StorageError> {
+        let mut range = find_partition(&mut FlashStorage::new(flash.reborrow()));
+        // A reset does not end an erase: the chip starts anew, its flash answers nothing meanwhile.
+        for _ in 0..BUSY_MAX_MS / BUSY_LOOK_MS {
+            if range.is_some() {
+                break;
+            }
+            Delay::new().delay_millis(BUSY_LOOK_MS);
+            range = find_partition(&mut FlashStorage::new(flash.reborrow()));
+        }
+        let range = range.ok_or(StorageError::NoPartition)?;
+        let flash = FlashStorage::new(flash);
         let items = firmware_storage::Storage::open(flash, range)?;
         Ok(Self { items })
     }

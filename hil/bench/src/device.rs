@@ -1,6 +1,7 @@
 //! The device under test, as scenarios use it: told what to do over RTT, listened to.
 
 use std::{
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -173,6 +174,12 @@ impl Device {
                 return Ok(sample);
             }
         }
+    }
+
+    /// The device's address on its network, as it said last; none before it said one.
+    #[must_use]
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        *self.shared.address.borrow()
     }
 
     /// How far the device has come on its way to the broker; none from a boot on until its network

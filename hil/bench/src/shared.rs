@@ -1,6 +1,6 @@
 //! What the probe's thread and everybody else share: the device's latest state, and where events go.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
 
 use firmware_wire::{Connection, DeviceBody, Hello, MemorySample, Outcome};
 use parking_lot::Mutex;
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) memory: watch::Sender<Option<MemorySample>>,
     /// None from a boot on until the network is up.
     pub(crate) connection: watch::Sender<Option<Connection>>,
+    /// The device's address, as it said last; none before it said one.
+    pub(crate) address: watch::Sender<Option<Ipv4Addr>>,
     /// What is wrong with RTT, if something is.
     pub(crate) rtt: watch::Sender<Option<RttProblem>>,
     losses: Mutex<Losses>,
@@ -90,6 +92,7 @@ impl Shared {
             hello: watch::Sender::new(None),
             memory: watch::Sender::new(None),
             connection: watch::Sender::new(None),
+            address: watch::Sender::new(None),
             rtt: watch::Sender::new(None),
             losses: Mutex::default(),
             answers: Mutex::default(),
@@ -163,6 +166,9 @@ impl Shared {
                     self.memory.send_replace(Some(memory.clone()));
                 }
                 DeviceBody::Connection(connection) => {
+                    if let Connection::Network { address } = *connection {
+                        self.address.send_replace(Some(address.into()));
+                    }
                     self.connection.send_replace(Some(connection.clone()));
                 }
                 DeviceBody::Answer { sequence, outcome } => {

@@ -6,19 +6,21 @@
 //! - [`TemperatureController`]: gets the device ready: broker, provisioning, session.
 //! - [`Controller`]: the device at work, as scenarios see it.
 //! - [`contract`]: what the device promises, as checks.
-//! - `connectivity`, `commands`, `telemetry`, `security`, `sensors`, `alarms`, `relays`, `schedules`,
+//! - `connectivity`, `commands`, `configuration`, `telemetry`, `security`, `sensors`, `alarms`, `relays`, `schedules`,
 //!   `power`, `stability`: the scenarios, one file a behaviour.
 //! - `drills`: faults on purpose, for whoever keeps a rig.
 //! - [`mutants()`]: bugs on purpose, each to be caught by a scenario.
 
 mod alarms;
 mod commands;
+mod configuration;
 mod connectivity;
 pub mod contract;
 mod controller;
 mod drills;
 mod figures;
 mod gate;
+mod http_client;
 mod interruptions;
 mod load;
 mod mutants;

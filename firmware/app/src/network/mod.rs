@@ -20,12 +20,13 @@ use firmware_wire::{Connection, DeviceBody, NetworkDriver};
 use static_cell::StaticCell;
 
 use crate::{
+    http,
     status::{FRAMES_RECEIVED, FRAMES_SENT},
     telemetry,
 };
 
-/// Sockets open at once: MQTT, time, DHCP, DNS, and one to spare.
-const SOCKETS: usize = 5;
+/// Sockets open at once: MQTT, time, DHCP, DNS, one to spare, and those of the HTTP server.
+const SOCKETS: usize = 5 + http::CLIENTS;
 
 /// Starts `network` and asks for an address by DHCP. Call once.
 pub fn start(spawner: Spawner, network: &NetworkDriver, radio: WIFI<'static>) -> Stack<'static> {
