@@ -38,12 +38,16 @@ static FREE_MIN: AtomicU32 = AtomicU32::new(u32::MAX);
 /// While the largest block is searched: its trial allocations are neither counted nor traced.
 static SEARCHING: AtomicBool = AtomicBool::new(false);
 
+/// A region that begins where a block can: or the allocator has a few bytes less than it says.
+#[repr(align(16))]
+struct Aligned<const N: usize>(#[allow(dead_code)] [u8; N]);
+
 /// Gives the heap its first region. Call once.
 ///
 /// One region, not two: the largest block can't be larger than a region, so that two of one size
 /// would look like a heap half in fragments.
 pub fn init() {
-    static mut REGION: MaybeUninit<[u8; REGION_BYTES]> = MaybeUninit::uninit();
+    static mut REGION: MaybeUninit<Aligned<REGION_BYTES>> = MaybeUninit::uninit();
     // Safety: the static lives forever and is named nowhere else; `init` is called once.
     unsafe { add_region((&raw mut REGION).cast(), REGION_BYTES) };
 }
@@ -51,7 +55,7 @@ pub fn init() {
 /// Gives the heap a second region, for the radio, which fills most of the first. Call once.
 pub fn add_radio_region() {
     #[esp_hal::ram(reclaimed)]
-    static mut REGION: MaybeUninit<[u8; RADIO_REGION_BYTES]> = MaybeUninit::uninit();
+    static mut REGION: MaybeUninit<Aligned<RADIO_REGION_BYTES>> = MaybeUninit::uninit();
     // Safety: as in `init`.
     unsafe { add_region((&raw mut REGION).cast(), RADIO_REGION_BYTES) };
 }
