@@ -38,26 +38,40 @@ static FREE_MIN: AtomicU32 = AtomicU32::new(u32::MAX);
 /// While the largest block is searched: its trial allocations are neither counted nor traced.
 static SEARCHING: AtomicBool = AtomicBool::new(false);
 
-/// A region that begins where a block can: or the allocator has a few bytes less than it says.
+/// Memory that begins where the allocator's units do: nothing of it is lost at its ends.
 #[repr(align(16))]
-struct Aligned<const N: usize>(#[allow(dead_code)] [u8; N]);
+struct Region<const BYTES: usize>([u8; BYTES]);
 
 /// Gives the heap its first region. Call once.
 ///
 /// One region, not two: the largest block can't be larger than a region, so that two of one size
 /// would look like a heap half in fragments.
 pub fn init() {
-    static mut REGION: MaybeUninit<Aligned<REGION_BYTES>> = MaybeUninit::uninit();
+    static mut REGION: MaybeUninit<Region<REGION_BYTES>> = MaybeUninit::uninit();
     // Safety: the static lives forever and is named nowhere else; `init` is called once.
     unsafe { add_region((&raw mut REGION).cast(), REGION_BYTES) };
 }
 
 /// Gives the heap a second region, for the radio, which fills most of the first. Call once.
 pub fn add_radio_region() {
+    let region = take_spare_region();
+    // Safety: the region is nobody else's any more, and lives forever.
+    unsafe { add_region(region.as_mut_ptr().cast(), region.len()) };
+}
+
+/// The memory that the second-stage bootloader left behind, for what only one of the two networks
+/// needs: the radio's heap, or the Ethernet MAC's buffers. Aligned to 16 bytes.
+///
+/// # Panics
+/// When it was taken before.
+pub fn take_spare_region() -> &'static mut [MaybeUninit<u8>] {
     #[esp_hal::ram(reclaimed)]
-    static mut REGION: MaybeUninit<Aligned<RADIO_REGION_BYTES>> = MaybeUninit::uninit();
-    // Safety: as in `init`.
-    unsafe { add_region((&raw mut REGION).cast(), RADIO_REGION_BYTES) };
+    static mut REGION: MaybeUninit<Region<RADIO_REGION_BYTES>> = MaybeUninit::uninit();
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    assert!(!TAKEN.swap(true, Relaxed), "one network");
+    // Safety: the static lives forever and is named nowhere else; this is reached once. Any bytes are
+    // uninitialised bytes.
+    unsafe { core::slice::from_raw_parts_mut((&raw mut REGION).cast(), RADIO_REGION_BYTES) }
 }
 
 /// # Safety

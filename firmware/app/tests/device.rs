@@ -14,6 +14,9 @@ fn setup() {
     firmware_app::stack::paint();
     let channels = firmware_app::rtt::init();
     firmware_app::log::init(channels.log);
+    // Off until a test turns it on.
+    firmware_app::allocation_trace::init(channels.trace, 1);
+    firmware_app::allocation_trace::set_enabled(false);
 }
 
 #[cfg(test)]
@@ -22,9 +25,11 @@ mod tests {
     use alloc::{boxed::Box, vec, vec::Vec};
     use core::hint::black_box;
 
-    use embassy_time::{Instant, Timer};
+    use embassy_futures::join::join;
+    use embassy_time::{Duration, Instant, Timer};
     use esp_hal::{peripherals::Peripherals, timer::timg::TimerGroup};
     use firmware_app::{
+        allocation_trace,
         boot_memory::BootMemory,
         call_path, heap, stack,
         storage::{Configuration, Kept, Storage},
@@ -56,6 +61,58 @@ mod tests {
             after.frees - before.frees
         );
         defmt::assert!(after.free_min <= during.free);
+    }
+
+    #[test]
+    fn the_allocation_trace_costs_a_few_times_what_it_traces() {
+        // So many that all events fit the channel: skipping one is cheaper than sending it.
+        const PAIRS: u32 = 100;
+        let time = || {
+            let begin = esp_hal::time::Instant::now();
+            for _ in 0..PAIRS {
+                drop(black_box(vec![0_u8; 64]));
+            }
+            let ns = begin.elapsed().as_micros() * 1_000 / u64::from(PAIRS);
+            // At 80 MHz, at which a test runs.
+            ns * 80 / 1_000
+        };
+        let off = time();
+        allocation_trace::set_enabled(true);
+        let on = time();
+        allocation_trace::set_enabled(false);
+        defmt::info!(
+            "an allocation and its free: {=u64} cycles untraced, {=u64} traced",
+            off,
+            on
+        );
+        defmt::assert!(off > 50 && off < on);
+        defmt::assert!(on < 20 * off, "{=u64} and {=u64} cycles", off, on);
+    }
+
+    #[test]
+    async fn timers_that_are_due_together_each_run_once(peripherals: Peripherals) {
+        let timers = TimerGroup::new(peripherals.TIMG0);
+        esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
+        let begin = Instant::now();
+        let due = begin + Duration::from_millis(30);
+        let (first, second) = join(Timer::at(due), async {
+            Timer::after_millis(10).await;
+            let early = Instant::now();
+            Timer::at(due).await;
+            early
+        })
+        .await;
+        let () = first;
+        let late = Instant::now() - due;
+        defmt::assert!(second - begin >= Duration::from_millis(10) && second < due);
+        defmt::assert!(
+            late < Duration::from_millis(2),
+            "{=u64} us",
+            late.as_micros()
+        );
+        // One in the past is due at once.
+        Timer::at(begin).await;
+        defmt::assert!(Instant::now() - due < Duration::from_millis(3));
     }
 
     #[test]

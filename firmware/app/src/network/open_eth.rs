@@ -19,7 +19,8 @@ use esp_hal::{
     peripherals::Interrupt,
 };
 use portable_atomic::{AtomicBool, Ordering::Relaxed};
-use static_cell::ConstStaticCell;
+
+use crate::heap;
 
 const BASE: usize = 0x600C_D000;
 
@@ -76,15 +77,26 @@ const FRAME_BYTES_MAX: usize = 1_514;
 static WAKER: AtomicWaker = AtomicWaker::new();
 /// The link is taken to be down: a fault on command.
 static DROPPED: AtomicBool = AtomicBool::new(false);
-static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers {
-    tx: [[0; BUFFER_BYTES]; TX_BUFFERS],
-    rx: [[0; BUFFER_BYTES]; RX_BUFFERS],
-});
 
 #[repr(C, align(4))]
 struct Buffers {
     tx: [[u8; BUFFER_BYTES]; TX_BUFFERS],
     rx: [[u8; BUFFER_BYTES]; RX_BUFFERS],
+}
+
+impl Buffers {
+    /// In the memory that the radio would have. Call once.
+    fn take() -> &'static mut Self {
+        let region = heap::take_spare_region();
+        assert!(region.len() >= size_of::<Self>(), "room for the buffers");
+        let place = region.as_mut_ptr().cast::<Self>();
+        // Safety: the region is large enough, aligned to more than these buffers are, lives forever
+        // and is nobody else's; bytes of zero are what the buffers are made of.
+        unsafe {
+            place.write_bytes(0, 1);
+            &mut *place
+        }
+    }
 }
 
 fn read(offset: usize) -> u32 {
@@ -95,7 +107,7 @@ fn read(offset: usize) -> u32 {
 
 fn write(offset: usize, value: u32) {
     // Safety: as for `read`; that the MAC writes only to memory that is its own is `OpenEth`'s
-    // concern, which gives it the addresses of `BUFFERS` and nothing else.
+    // concern, which gives it the addresses of its `Buffers` and nothing else.
     unsafe { ((BASE + offset) as *mut u32).write_volatile(value) }
 }
 
@@ -135,7 +147,7 @@ impl OpenEth {
     pub(super) fn start() -> Self {
         write(MODER, MODER_RST);
         write(MODER, 0);
-        let buffers = BUFFERS.take();
+        let buffers = Buffers::take();
         write(TX_BD_NUM, TX_BUFFERS as u32);
         for (i, buffer) in buffers.tx.iter_mut().enumerate() {
             write(descriptor(i) + 4, buffer.as_mut_ptr() as u32);
