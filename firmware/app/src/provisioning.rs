@@ -54,9 +54,13 @@ pub async fn provision(provision: Provision) -> Result<(), StorageError> {
         kept: heapless::Vec::new(),
     };
     storage::with(|storage| storage.set_configuration(&configuration)).await?;
+    // Another name is another installation: its sensors are looked for anew.
+    let current = critical_section::with(|cs| CURRENT.borrow_ref(cs).clone());
+    if current.is_none_or(|current| current.device_id != configuration.provision.device_id) {
+        sensors::start_over();
+    }
     set_current(&configuration.provision);
     PROVISIONED.signal(configuration.provision);
-    sensors::start_over();
     Ok(())
 }
 
