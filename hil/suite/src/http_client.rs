@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use hil_bench::Bench;
 use hil_runner::{Context, ResultExt as _, ScenarioError};
@@ -14,6 +15,9 @@ use tokio::net::TcpStream;
 use crate::controller::Controller;
 
 const PORT: u16 = 80;
+/// How often a client comes that is turned away, and after how long again.
+const TRIES: u32 = 3;
+const TURNED_AWAY: Duration = Duration::from_secs(2);
 
 /// The way to the device's HTTP interface.
 #[derive(Clone, Copy, Debug)]
@@ -80,19 +84,27 @@ impl Http {
         .await
     }
 
-    /// Sends a request as it is, and reads the answer.
+    /// Sends a request as it is, and reads the answer. The device serves two clients at once and turns
+    /// a third away: it comes again, as any client would.
     pub(crate) async fn send(
         &self,
         controller: &Controller,
         request: impl AsRef<[u8]>,
     ) -> Result<Answer, ScenarioError> {
-        let _in_flight = controller.clock.in_flight();
-        let mut socket = self.connect().await?;
-        socket
-            .write_all(request.as_ref())
-            .await
-            .infra("send a request")?;
-        answer(&mut socket).await
+        let mut tries = 1;
+        loop {
+            let in_flight = controller.clock.in_flight();
+            let mut socket = self.connect().await?;
+            // One that was turned away is told so by the reading.
+            let _ = socket.write_all(request.as_ref()).await;
+            let answer = answer(&mut socket).await;
+            drop(in_flight);
+            if answer.is_ok() || tries == TRIES {
+                return answer;
+            }
+            tries += 1;
+            controller.clock.sleep(TURNED_AWAY).await;
+        }
     }
 }
 

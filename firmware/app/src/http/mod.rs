@@ -57,13 +57,12 @@ async fn serve(stack: Stack<'static>, desk: &'static Desk) -> ! {
             continue;
         }
         socket.set_nagle_enabled(false);
+        let talk = talk(&mut socket, &mut buffers, desk);
         // A client that is gone, or takes nothing, is no news.
-        let _ = with_timeout(
-            REQUEST_MAX + ANSWER_MAX,
-            talk(&mut socket, &mut buffers, desk),
-        )
-        .await;
-        linger(&mut socket).await;
+        match with_timeout(REQUEST_MAX + ANSWER_MAX, talk).await {
+            Ok(Ok(read)) => end(&mut socket, read).await,
+            _ => reset(&mut socket).await,
+        }
     }
 }
 
@@ -93,6 +92,14 @@ impl<const N: usize> fmt::Write for Text<N> {
     }
 }
 
+/// How much of a request was read before it was answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Whole,
+    /// The client may still be sending.
+    Part,
+}
+
 /// What is answered, beside the body.
 struct Answer {
     status: Status,
@@ -113,8 +120,12 @@ impl From<Status> for Answer {
 struct Gone;
 
 /// One request and its answer.
-async fn talk(socket: &mut TcpSocket<'_>, buffers: &mut Buffers, desk: &Desk) -> Result<(), Gone> {
-    let answer = read_and_answer(socket, buffers, desk).await?;
+async fn talk(
+    socket: &mut TcpSocket<'_>,
+    buffers: &mut Buffers,
+    desk: &Desk,
+) -> Result<Read, Gone> {
+    let (answer, read) = read_and_answer(socket, buffers, desk).await?;
     if buffers.body.0.is_empty() {
         // Fits.
         let _ = write_error(&mut buffers.body, answer.status);
@@ -125,7 +136,8 @@ async fn talk(socket: &mut TcpSocket<'_>, buffers: &mut Buffers, desk: &Desk) ->
     let _ = write_head(&mut buffers.head, answer.status, body.len(), answer.allow);
     HTTP_REQUESTS.increment();
     send(socket, buffers.head.0.as_bytes()).await?;
-    send(socket, body).await
+    send(socket, body).await?;
+    Ok(read)
 }
 
 /// Reads a request, and writes the answer's body; left empty where the status says it all.
@@ -133,7 +145,7 @@ async fn read_and_answer(
     socket: &mut TcpSocket<'_>,
     buffers: &mut Buffers,
     desk: &Desk,
-) -> Result<Answer, Gone> {
+) -> Result<(Answer, Read), Gone> {
     let deadline = Instant::now() + REQUEST_MAX;
     let mut length = 0;
     buffers.body.0.clear();
@@ -142,9 +154,9 @@ async fn read_and_answer(
             Ok(Progress::Whole(request)) => {
                 let answer = api::answer(&request, desk, &mut buffers.body).await;
                 HTTP_BUFFER_USED_MAX.raise_to(length.max(buffers.body.0.len()));
-                return Ok(answer);
+                return Ok((answer, Read::Whole));
             }
-            Err(status) => return Ok(status.into()),
+            Err(status) => return Ok((status.into(), Read::Part)),
             Ok(Progress::More { asks_to_continue }) => {
                 if asks_to_continue {
                     send(socket, CONTINUE).await?;
@@ -158,7 +170,7 @@ async fn read_and_answer(
             Ok(Ok(read)) => length += read,
             // A client that has said nothing is told nothing.
             Err(_) if length == 0 => return Err(Gone),
-            Err(_) => return Ok(Status::RequestTimeout.into()),
+            Err(_) => return Ok((Status::RequestTimeout.into(), Read::Part)),
         }
         stack::arm_guard();
     }
@@ -175,9 +187,16 @@ async fn send(socket: &mut TcpSocket<'_>, mut bytes: &[u8]) -> Result<(), Gone> 
     Ok(())
 }
 
-/// Ends the connection so that the client has the answer: what it still sends is read and forgotten.
-async fn linger(socket: &mut TcpSocket<'_>) {
+/// Ends the connection so that the client has the answer.
+async fn end(socket: &mut TcpSocket<'_>, read: Read) {
     socket.close();
+    // Until the client has acknowledged all of it, and the end.
+    let flushed = with_timeout(LINGER_MAX, socket.flush()).await;
+    if read == Read::Whole && matches!(flushed, Ok(Ok(()))) {
+        return;
+    }
+    // What the client still sends is read and forgotten: unread, it would bring a reset that can
+    // overtake the answer.
     let rest = async {
         let mut unwanted = [0; 64];
         while socket
@@ -187,7 +206,12 @@ async fn linger(socket: &mut TcpSocket<'_>) {
         {}
     };
     let _ = with_timeout(LINGER_MAX, rest).await;
+    reset(socket).await;
+}
+
+/// Lets go of the client at once; what it was not sent is lost.
+async fn reset(socket: &mut TcpSocket<'_>) {
     socket.abort();
-    // The reset, if there is one, is sent before the socket is gone.
+    // The reset is sent before the socket is gone.
     let _ = with_timeout(LINGER_MAX, socket.flush()).await;
 }
