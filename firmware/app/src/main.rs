@@ -160,15 +160,7 @@ fn count_boot(storage: Option<&mut Storage>, memory: BootMemory) -> (u32, Option
     if let Err(error) = storage.set_boot_count(boot_count) {
         defmt::error!("boot count not kept: {}", error);
     }
-    let kept = storage.configuration().filter(|kept| {
-        // Flash may hold what a version with other limits took.
-        let usable = provisioning::check(&kept.provision).is_ok();
-        if !usable {
-            defmt::warn!("configuration kept in flash is out of range: waiting for another");
-        }
-        usable
-    });
-    (boot_count, kept)
+    (boot_count, storage.configuration())
 }
 
 fn keep_boot_count(boot_count: u32, memory: BootMemory) {

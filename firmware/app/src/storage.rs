@@ -19,6 +19,8 @@ pub use firmware_storage::ITEM_BYTES_MAX;
 use firmware_storage::{Error, Key};
 use firmware_wire::{CertificateSlot, Provision};
 
+use crate::provisioning;
+
 const BOOT_COUNT: Key = Key::new(1);
 const CONFIGURATION: Key = Key::new(2);
 #[cfg(feature = "mutants")]
@@ -177,7 +179,8 @@ impl Storage {
         Ok(self.items.write(BOOT_COUNT, &count.to_le_bytes())?)
     }
 
-    /// The configuration; none when there is none, or only one of another version.
+    /// The configuration; none when there is none, or only one of another version, or one that the
+    /// device can't work with.
     pub fn configuration(&mut self) -> Option<Configuration> {
         let mut buffer = [0; CONFIGURATION_BYTES_MAX];
         let item = self.items.read(CONFIGURATION, &mut buffer).ok().flatten()?;
@@ -186,6 +189,11 @@ impl Storage {
             return None;
         }
         let (provision, kept) = postcard::take_from_bytes(rest).ok()?;
+        // Flash may hold what a version with other limits took.
+        if provisioning::check(&provision).is_err() {
+            defmt::warn!("configuration kept in flash is out of range: waiting for another");
+            return None;
+        }
         Some(Configuration {
             provision,
             kept: heapless::Vec::from_slice(kept).ok()?,

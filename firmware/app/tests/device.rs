@@ -239,6 +239,28 @@ mod tests {
     }
 
     #[test]
+    fn a_kept_configuration_that_can_not_be_used_counts_as_none(peripherals: Peripherals) {
+        let mut storage = Storage::open(peripherals.FLASH).unwrap();
+        // What another version, with other limits, may have taken.
+        let spoils: [fn(&mut Provision); 5] = [
+            |provision| provision.telemetry_interval_s = 0,
+            |provision| provision.telemetry_interval_s = 3_601,
+            |provision| provision.broker.port = 0,
+            |provision| provision.broker.host.clear(),
+            |provision| provision.device_id = "a/b".try_into().unwrap(),
+        ];
+        for spoil in spoils {
+            let mut kept = configuration("kept");
+            storage.set_configuration(&kept).unwrap();
+            defmt::assert!(storage.configuration() == Some(kept.clone()));
+            spoil(&mut kept.provision);
+            storage.set_configuration(&kept).unwrap();
+            defmt::assert!(storage.configuration().is_none());
+        }
+        storage.erase().unwrap();
+    }
+
+    #[test]
     fn storage_goes_round_all_pages_and_loses_nothing(peripherals: Peripherals) {
         let mut storage = Storage::open(peripherals.FLASH).unwrap();
         let mut buffer = [0; CERTIFICATE_BYTES_MAX];
