@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -13,7 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use virtual_rig::VirtualRig;
 
 use crate::{
-    BenchError, Clock, Device, FileLeases, FirmwareImage, FlashReport, Lease, Leases,
+    BenchError, BenchEvent, Clock, Device, FileLeases, FirmwareImage, FlashReport, Lease, Leases,
     backtrace::BacktraceFrame,
     event::StampedEvent,
     fixture::{self, BoardSource, Power, Relays, Sensors},
@@ -87,6 +90,8 @@ pub struct Bench {
     state_directory: PathBuf,
     device: Device,
     shared: Arc<Shared>,
+    /// The network is being recorded.
+    captures: AtomicBool,
 }
 
 impl Bench {
@@ -146,6 +151,7 @@ impl Bench {
             state_directory,
             device,
             shared,
+            captures: AtomicBool::new(options.capture.is_some()),
         };
         bench.forward_events()?;
         bench.open_fixture().await?;
@@ -329,7 +335,23 @@ impl Bench {
             .call(|worker| {
                 worker.poll();
             })
-            .await
+            .await?;
+        self.look_after_capture();
+        Ok(())
+    }
+
+    /// A disk that is full ends the record of the network, not the rig: this tells it, once.
+    fn look_after_capture(&self) {
+        let Some(rig) = &self.virtual_rig else { return };
+        if !self.captures.load(Relaxed) {
+            return;
+        }
+        let ended = rig.statistics().ok();
+        if let Some(reason) = ended.and_then(|statistics| statistics.network.capture_error) {
+            self.captures.store(false, Relaxed);
+            self.shared
+                .report((None, BenchEvent::CaptureEnded { reason }));
+        }
     }
 
     pub(crate) fn session(&self) -> crate::session::SessionHandle {

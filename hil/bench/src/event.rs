@@ -112,6 +112,11 @@ pub enum BenchEvent {
         /// Why.
         reason: String,
     },
+    /// The record of the simulated network could not be continued.
+    CaptureEnded {
+        /// Why.
+        reason: String,
+    },
     /// The simulated chip used something that is not modelled.
     Unmodelled {
         /// What, with the place in the firmware.
@@ -237,6 +242,9 @@ impl fmt::Display for BenchEvent {
             }
             Self::Console { port, text } => write!(f, "{port}: {}", text.trim_end()),
             Self::BootFailed { reason } => write!(f, "the chip can't boot: {reason}"),
+            Self::CaptureEnded { reason } => {
+                write!(f, "the capture of the network ended early: {reason}")
+            }
             Self::Unmodelled { what } => write!(f, "not modelled: {what}"),
             Self::Fixture(event) => event.fmt(f),
         }

@@ -100,6 +100,9 @@ pub(crate) struct RunArguments {
     /// End the run after this many seconds of wall time
     #[arg(long, value_name = "SECONDS")]
     pub(crate) deadline: Option<u64>,
+    /// Record the network of a virtual rig as `mqtt.pcapng` in the report: every frame, passwords in clear
+    #[arg(long)]
+    pub(crate) capture: bool,
     /// Write the report below this directory instead of `target/hil`
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) output: Option<PathBuf>,

@@ -44,6 +44,17 @@ impl Output {
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
+
+    /// As [`Output::file`]; the file is made, empty, and only its owner can read it, where the system knows owners.
+    pub(crate) fn private_file(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.file(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&path)?;
+        Ok(path)
+    }
 }
 
 /// The first free name of this second: `20260101-120000`, `20260101-120000-2`, ...

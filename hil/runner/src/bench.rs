@@ -196,6 +196,11 @@ pub enum Occurrence {
         /// What, with the place in the firmware; told once for each kind of access.
         what: String,
     },
+    /// Something of the bench that was asked for is not to be had; no verdict depends on it.
+    Shortcoming {
+        /// What, with its causes.
+        reason: String,
+    },
     /// Something worth a line.
     Note {
         /// The line.

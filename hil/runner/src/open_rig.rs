@@ -187,6 +187,9 @@ fn occurrence(event: &BenchEvent) -> Occurrence {
             count: 1,
             detail: reason.to_string(),
         },
+        BenchEvent::CaptureEnded { .. } => Occurrence::Shortcoming {
+            reason: event.to_string(),
+        },
         BenchEvent::Unmodelled { what } => Occurrence::Unmodelled { what: what.clone() },
         BenchEvent::Fixture(event) => fixture(event),
         BenchEvent::FirstAid {

@@ -1,8 +1,10 @@
 //! Bad days, each noticed and named.
 
+use std::{fs::File, io::Read, net::TcpStream, process::Command};
+
 use crate::scene::{SECOND, Scene};
 use firmware_wire::{ControlBody, Fault};
-use hil_bench::{BenchError, BenchEvent, Crash, CrashKind, event::RttProblem};
+use hil_bench::{BenchError, BenchEvent, Crash, CrashKind, event::RttProblem, provision};
 
 /// The functions of a backtrace, inlined ones too, innermost first.
 fn functions(crash: &Crash) -> Vec<&str> {
@@ -188,4 +190,37 @@ async fn lost_cut_and_garbled_telemetry_is_counted() {
             .iter()
             .any(|event| matches!(event, BenchEvent::Crash(_)))
     );
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capture_that_can_not_go_on_is_told_and_ends_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("mqtt.pcapng");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("`mkfifo` runs").success());
+    // A reader that goes away after the headers, as room on a disk does.
+    let reader = pipe.clone();
+    let reader = std::thread::spawn(move || {
+        let mut file = File::open(reader).expect("a pipe");
+        file.read_exact(&mut [0; 28]).expect("the section's header");
+    });
+    let mut scene = Scene::with("captures", |options| options.capture = Some(pipe)).await;
+    reader.join().expect("a thread");
+    // A device on the network at whose ports people knock: that fills any buffer.
+    let device = scene.bench.device().clone();
+    let configuration = provision(scene.bench.rig(), 9).expect("fits");
+    device.provision(&configuration).await.expect("answers");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let rig = scene.bench.virtual_rig().expect("a virtual rig");
+    let address = rig.forward(any, 7).expect("a port");
+    for _ in 0..300 {
+        drop(TcpStream::connect(address).expect("the forward listens"));
+        scene.bench.clock().sleep(SECOND / 10).await;
+        scene.bench.drain().await.expect("open");
+    }
+    let events = scene.so_far().await;
+    let ended = |event: &&BenchEvent| matches!(event, BenchEvent::CaptureEnded { .. });
+    assert_eq!(events.iter().filter(ended).count(), 1);
+    assert!(device.losses().is_none() && device.crashes().seen().is_none());
 }

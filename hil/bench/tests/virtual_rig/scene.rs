@@ -26,6 +26,12 @@ pub(crate) fn test_program(name: &str) -> FirmwareImage {
     load(&build(&["test", "--no-run", "--test", name]), name)
 }
 
+/// The path of the firmware's example program of that name.
+#[allow(dead_code, reason = "for benchmarks")]
+pub(crate) fn example(name: &str) -> PathBuf {
+    build(&["build", "--example", name])[name].clone()
+}
+
 fn load(built: &BTreeMap<String, PathBuf>, name: &str) -> FirmwareImage {
     let path = built
         .get(name)
@@ -124,6 +130,11 @@ pub(crate) struct Scene {
 impl Scene {
     /// Opens a rig called `name`, which no other test of this program has, and boots its device.
     pub(crate) async fn new(name: &str) -> Self {
+        Self::with(name, |_| {}).await
+    }
+
+    /// As [`Scene::new`], with other options.
+    pub(crate) async fn with(name: &str, change: impl FnOnce(&mut OpenOptions)) -> Self {
         let image = image();
         let project = tempfile::tempdir().expect("a directory");
         let rig = rig(name);
@@ -134,6 +145,7 @@ impl Scene {
         let mut options = OpenOptions::new(project.path(), name);
         options.events = Some(sender);
         options.silence = 5 * SECOND;
+        change(&mut options);
         let bench = Bench::open(&rig, options).await.expect("opens");
         bench.listen_to(&image).await.expect("listens");
         bench.reset().await.expect("resets");

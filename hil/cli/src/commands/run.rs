@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub(super) run: RunSettings,
     /// What the rig is used for, for whoever finds it in use.
     pub(super) purpose: &'static str,
+    /// Where a virtual rig's network is recorded.
+    pub(super) capture: Option<PathBuf>,
 }
 
 pub(super) enum ImageSource {
@@ -44,12 +46,15 @@ pub(super) enum ImageSource {
 
 /// Runs, and says how the program ends.
 pub(crate) async fn run(arguments: RunArguments) -> Result<ExitCode, Stop> {
-    let settings = settings_of(&arguments)?;
+    let mut settings = settings_of(&arguments)?;
     let cancel = interrupt::listen();
     let base = arguments
         .output
         .unwrap_or_else(|| settings.root.join("target/hil"));
     let output = output_in(&base, &settings.root)?;
+    if arguments.capture {
+        settings.capture = Some(capture_file(&output)?);
+    }
     let product = TemperatureController::new(settings.rig.clone());
     let mut journal = Journal::new(sinks(&output)?);
     journal.record(What::RunStarted {
@@ -122,6 +127,16 @@ fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
         Some(elf) => ImageSource::Given(elf.clone()),
         None => ImageSource::Built(firmware_of(&rig, &root, &arguments.features)?),
     };
+    if arguments.capture && !rig.is_virtual() {
+        return Err(Stop::with_help(
+            ExitCode::Usage,
+            format!(
+                "there is nothing to capture on rig `{}`: its network is a real one, which does not pass through here",
+                rig.name
+            ),
+            "leave out `--capture`, and capture on the network itself",
+        ));
+    }
     let rig = rig.resolve(|name| std::env::var(name).ok())?;
     let run = RunSettings {
         seed,
@@ -139,6 +154,7 @@ fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
         image,
         run,
         purpose: "hil run",
+        capture: None,
     })
 }
 
@@ -184,6 +200,17 @@ fn sinks(output: &Output) -> Result<Vec<Box<dyn Sink>>, Stop> {
         Box::new(recorder),
         Box::new(Junit::new(&output.file("junit.xml"))),
     ])
+}
+
+/// The network's traffic will be here. It holds the broker's password, so that it is nobody else's to read.
+fn capture_file(output: &Output) -> Result<PathBuf, Stop> {
+    output.private_file("mqtt.pcapng").map_err(|error| {
+        Stop::with_help(
+            ExitCode::Infra,
+            format!("can't make `mqtt.pcapng` for the report: {error}"),
+            "free some space, or name another directory with `--output`",
+        )
+    })
 }
 
 /// A run as a person watches it.
@@ -296,6 +323,7 @@ async fn open_bench(settings: &Settings, journal: &mut Journal) -> Result<Bench,
     let step = Step::begin(journal, "rig", "opening");
     let options = OpenOptions {
         seed: settings.seed,
+        capture: settings.capture.clone(),
         ..OpenOptions::new(&settings.root, settings.purpose)
     };
     let bench = Bench::open(&settings.rig, options)
@@ -315,6 +343,13 @@ async fn open_bench(settings: &Settings, journal: &mut Journal) -> Result<Bench,
         journal,
         format_args!("{}: {about}, probe {probe}", rig.name),
     );
+    if settings.capture.is_some() {
+        let step = Step::begin(journal, "capture", "beginning");
+        step.done(
+            journal,
+            "the network, into `mqtt.pcapng`, passwords in clear",
+        );
+    }
     Ok(bench)
 }
 

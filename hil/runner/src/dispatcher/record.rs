@@ -93,6 +93,7 @@ impl<P: Product> Dispatcher<P> {
             },
             Occurrence::Unmodelled { what } => What::Unmodelled { what },
             Occurrence::Note { text } => What::Note { text },
+            Occurrence::Shortcoming { reason } => What::Trouble { reason },
             Occurrence::Trouble { reason } => {
                 self.bench_is_troubled = true;
                 What::Trouble { reason }

@@ -181,6 +181,7 @@ fn settings_of(arguments: &VerifyArguments) -> Result<run::Settings, Stop> {
             ..RunSettings::default()
         },
         purpose: "hil verify",
+        capture: None,
     })
 }
 

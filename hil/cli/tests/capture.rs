@@ -1,0 +1,125 @@
+//! `hil run --capture`: what passed over the simulated network, for Wireshark.
+#![cfg(unix)]
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pcap_file::pcapng::{Block, PcapNgReader};
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the project")
+}
+
+/// `hil run` on a virtual rig `name`, which no other test has; its report is below `directory`.
+fn run(directory: &Path, name: &str, arguments: &[&str]) -> Output {
+    let text = fs::read_to_string(project().join("rigs/virtual.toml")).expect("the rig");
+    let own = directory.join(format!("{name}.toml"));
+    let text = text
+        .replace("name = \"virtual\"", &format!("name = \"{name}\""))
+        .replace("keep-flash = true", "keep-flash = false");
+    fs::write(&own, text).expect("a file");
+    let output = run_on(directory, own.as_os_str(), arguments);
+    let _ = fs::remove_dir_all(project().join("target/hil/rigs").join(name));
+    output
+}
+
+/// `hil run` on `rig`.
+fn run_on(directory: &Path, rig: &OsStr, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hil"))
+        .args(["run", "CON-1", "--rig"])
+        .arg(rig)
+        .args(arguments)
+        .arg("--output")
+        .arg(directory)
+        .current_dir(project())
+        .env("NO_COLOR", "1")
+        .env("HIL_WIFI_SSID", "attic")
+        .env("HIL_WIFI_PASSPHRASE", "up the stairs")
+        .output()
+        .expect("the program runs")
+}
+
+/// All frames of a capture, in order, with their times in nanoseconds.
+fn frames(file: &Path) -> Vec<(u128, Vec<u8>)> {
+    let bytes = fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let mut reader = PcapNgReader::new(&bytes[..]).expect("pcapng");
+    let mut frames = vec![];
+    while let Some(block) = reader.next_block() {
+        if let Block::EnhancedPacket(packet) = block.expect("a whole block") {
+            let data = Cow::into_owned(packet.data);
+            frames.push((packet.timestamp.as_nanos(), data));
+        }
+    }
+    frames
+}
+
+/// What a TCP segment over IPv4 over Ethernet carries; none for anything else.
+fn payload(frame: &[u8]) -> Option<&[u8]> {
+    let ip = frame.get(14..).filter(|_| frame[12..14] == [0x08, 0x00])?;
+    let length = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let tcp = ip.get(usize::from(ip[0] & 0xF) * 4..length)?;
+    (ip[9] == 6).then(|| &tcp[usize::from(tcp[12] >> 4) * 4..])
+}
+
+fn holds(bytes: &[u8], wanted: &str) -> bool {
+    bytes
+        .windows(wanted.len())
+        .any(|window| window == wanted.as_bytes())
+}
+
+#[test]
+fn the_network_is_recorded_when_asked_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = run(directory.path(), "test-captured", &["--capture"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = "   capture    the network, into `mqtt.pcapng`, passwords in clear";
+    assert!(said.lines().any(|said| said == line), "{said}");
+
+    let file = directory.path().join("latest/mqtt.pcapng");
+    let frames = frames(&file);
+    assert!(frames.is_sorted_by_key(|(nanos, _)| *nanos));
+    let payloads: Vec<&[u8]> = frames
+        .iter()
+        .filter_map(|(_, frame)| payload(frame))
+        .collect();
+    // MQTT 3.1.1, section 3.1: CONNECT, and the protocol's name in it. Section 3.2: CONNACK, accepted.
+    let connect = payloads.iter().find(|bytes| bytes.first() == Some(&0x10));
+    let connect = connect.expect("a CONNECT");
+    assert!(holds(connect, "MQTT") && holds(connect, "tempcontroller01"));
+    assert!(payloads.contains(&[0x20, 2, 0, 0].as_slice()), "no CONNACK");
+
+    // It holds passwords: nobody else's to read.
+    let mode = fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn nothing_is_recorded_unless_asked_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = run(directory.path(), "test-not-captured", &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(directory.path().join("latest/run.json").is_file());
+    assert!(!directory.path().join("latest/mqtt.pcapng").exists());
+}
+
+#[test]
+fn on_a_real_rig_it_is_said_that_there_is_nothing_to_capture() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = run_on(directory.path(), "bench-esp32c3".as_ref(), &["--capture"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("there is nothing to capture on rig `bench-esp32c3`"),
+        "{said}"
+    );
+    assert!(said.contains("help: leave out `--capture`"), "{said}");
+    assert!(!directory.path().join("latest").exists());
+}
