@@ -118,10 +118,16 @@ fn select(
             selector: selector.to_owned(),
             found: all().iter().map(describe).collect(),
         }),
-        several => Err(BenchError::SeveralProbes {
-            selector: selector.to_owned(),
-            found: several.iter().map(|item| selector_of(&item.info)).collect(),
-        }),
+        several => {
+            let mut found: Vec<String> =
+                several.iter().map(|item| selector_of(&item.info)).collect();
+            // The system lists them in any order.
+            found.sort();
+            Err(BenchError::SeveralProbes {
+                selector: selector.to_owned(),
+                found,
+            })
+        }
     }
 }
 
@@ -213,7 +219,7 @@ mod tests {
     #[test]
     fn several_probes_are_listed() {
         check(
-            &[probe(Some("AA"), None), probe(Some("BB"), None)],
+            &[probe(Some("BB"), None), probe(Some("AA"), None)],
             "2 probes fit `303a:1001`: `303a:1001:AA`, `303a:1001:BB`; \
              write the serial number in the rig file: `selector = \"303a:1001:AA\"`",
         );
