@@ -117,7 +117,7 @@ impl TerminalText {
                     return Vec::new();
                 };
                 let text = format!("        {} {} cancelled: {reason}", unit.id, unit.name);
-                vec![other(text)]
+                vec![other(clean(&text))]
             }
             What::Recovery {
                 measure,
@@ -140,7 +140,7 @@ impl TerminalText {
     }
 
     fn step(&self, step: &str, result: &str) -> Line {
-        let result = clean(result);
+        let (step, result) = (clean(step), clean(result));
         other(format!(
             "   {} {result}",
             self.style.heading(&format!("{step:<10}"))
@@ -157,15 +157,15 @@ impl TerminalText {
         let place = match (verdict, attempt.is_empty()) {
             (Verdict::Pass, true) => String::new(),
             (Verdict::Pass, false) => format!(" ({})", attempt.trim_start_matches(", ")),
-            _ => format!(" ({}{attempt})", self.rig),
+            _ => format!(" ({}{attempt})", clean(&self.rig)),
         };
         result(format!(
             "{} [{}] {:<width$}  {}{}",
             self.style
                 .verdict(verdict, &format!("{:>7}", verdict.name())),
             seconds(took_us),
-            unit.id,
-            unit.name,
+            clean(&unit.id),
+            clean(&unit.name),
             self.style.faint(&place),
             width = self.id_width,
         ))
@@ -305,21 +305,22 @@ impl TerminalText {
             lines.push(result(format!(
                 "   {} {}",
                 self.style.heading("stopped   "),
-                abort.reason
+                clean(&abort.reason)
             )));
         }
         if !summary.unmodelled.is_empty() {
             lines.push(result(format!(
                 "   {} {}",
                 self.style.heading("unmodelled"),
-                unmodelled(&summary.unmodelled)
+                clean(&unmodelled(&summary.unmodelled))
             )));
         }
         lines.push(result(format!("   {text}")));
         if let Some(directory) = &self.directory {
             lines.push(result(format!(
-                "   {} {directory}",
-                self.style.heading("report    ")
+                "   {} {}",
+                self.style.heading("report    "),
+                clean(directory)
             )));
         }
         lines
@@ -336,7 +337,7 @@ fn unmodelled(accesses: &[String]) -> String {
     text
 }
 
-/// What a device says must not steer the terminal.
+/// What a device says, or a recording that somebody sent, must not steer the terminal.
 fn clean(text: &str) -> String {
     text.chars()
         .map(|c| {
