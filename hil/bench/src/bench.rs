@@ -189,7 +189,9 @@ impl Bench {
             }
             FixtureKind::Virtual(_) => match &self.virtual_rig {
                 Some(rig) => {
-                    let port = rig.fixture_port();
+                    let port = rig.fixture_port().map_err(|error| BenchError::VirtualRig {
+                        source: Box::new(error),
+                    })?;
                     (BoardSource::Virtual(Box::new(move || port.path())), true)
                 }
                 // A rig file that says so was refused.

@@ -1,4 +1,5 @@
-//! What the virtual rig costs: RTT through probe-rs, flashing, idle time. `cargo bench -p virtual-rig`.
+//! What the virtual rig costs: RTT through probe-rs, flashing, idle time, sensors on a pin.
+//! `cargo bench -p virtual-rig`.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,20 @@ use probe_rs::MemoryInterface;
 use probe_rs::flashing::DownloadOptions;
 use probe_rs::rtt::{Rtt, ScanRegion};
 
+#[path = "../../hart/tests/support/assembler.rs"]
+mod assembler;
+#[path = "../tests/rig/one_wire.rs"]
+#[allow(dead_code, unreachable_pub)] // The tests use all of it.
+mod one_wire;
 #[path = "../tests/rig/support.rs"]
 #[allow(dead_code, unreachable_pub)] // The tests use all of it.
 mod support;
 
-use support::{CODE, PATIENCE, SLEEP, attach, load, no_watchdog, rig, rig_with, wait_until};
+use support::{
+    CODE, PATIENCE, SLEEP, attach, load, no_watchdog, rig, rig_with, rig_with_settings, settings,
+    wait_until,
+};
+use virtual_rig::{FixtureSettings, VirtualRig, VirtualRigSettings};
 
 const BLOCK: u32 = 0x3FC9_0000;
 const RING: u32 = 0x3FC9_1000;
@@ -125,10 +135,46 @@ fn idle(criterion: &mut Criterion) {
     });
 }
 
+/// A chip that scans 60 sensors every five seconds, beside one that sleeps: ten minutes of chip time each.
+fn sensors(criterion: &mut Criterion) {
+    let time = Duration::from_secs(600);
+    let directory = tempfile::tempdir().unwrap();
+    let mut group = criterion.benchmark_group("ten minutes");
+    group.sample_size(10);
+    let mut measure = |name: &str, rig: &VirtualRig| {
+        let clock = rig.clock();
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|rounds| {
+                let started = Instant::now();
+                for _ in 0..rounds {
+                    wait_until(&clock, clock.now() + time);
+                }
+                started.elapsed()
+            });
+        });
+    };
+    let idle = rig_with(&[no_watchdog(), SLEEP.to_vec()].concat(), &directory);
+    measure("idle", &idle);
+    drop(idle);
+    let settings = VirtualRigSettings {
+        fixture: FixtureSettings {
+            sensors: 60,
+            ..FixtureSettings::default()
+        },
+        ..settings()
+    };
+    let roms = one_wire::roms(settings.seed, 60);
+    let scan = one_wire::scan(&roms, 5_000_000);
+    let rig = rig_with_settings(&scan, &directory, settings);
+    measure("60 sensors scanned every 5 s", &rig);
+    group.finish();
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     rtt(&mut criterion);
     flash(&mut criterion);
     idle(&mut criterion);
+    sensors(&mut criterion);
     criterion.final_summary();
 }

@@ -53,9 +53,6 @@ pub enum VirtualRigError {
         #[source]
         source: io::Error,
     },
-    /// The system gave no pseudo-terminal for the fixture board.
-    #[error("can't open a pseudo-terminal for the fixture board")]
-    SerialLine(#[source] io::Error),
     /// The system gave no thread.
     #[error("can't start the thread `{name}`")]
     Thread {

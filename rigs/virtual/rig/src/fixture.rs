@@ -87,7 +87,7 @@ impl Board {
     pub(crate) fn set_clock(&self, chip: &mut Chip, now: Duration) {
         let clock = self.clock(chip, now);
         let pin = self.settings.one_wire_pin;
-        chip.with_wire(pin, |_, wire: &mut FixtureWire| wire.clock = clock);
+        chip.with_wire(pin, |at, wire: &mut FixtureWire| wire.set_clock(at, clock));
     }
 
     /// Bytes from the host.
@@ -185,6 +185,11 @@ impl Board {
         bytes
     }
 
+    /// True when something waits for the host.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        !self.link.outgoing().is_empty()
+    }
+
     fn handle(
         &mut self,
         chip: &mut Chip,
@@ -231,6 +236,7 @@ impl Board {
         let wire = FixtureWire {
             fixture: Fixture::new(&self.identity, Line::new(bus)),
             clock: self.clock(chip, now),
+            low_until_ns: 0,
         };
         let (pin, pull_up) = (settings.one_wire_pin, settings.one_wire_pull_up);
         chip.attach_wire(pin, pull_up, Box::new(wire));
@@ -285,9 +291,26 @@ impl BoardClock {
 struct FixtureWire {
     fixture: Fixture<Line>,
     clock: BoardClock,
+    /// The end of the latest low of the chip.
+    low_until_ns: u64,
 }
 
 impl FixtureWire {
+    /// It is `at` for the chip. When its pin is low it has stayed so, however long the chip stood still.
+    fn set_clock(&mut self, at: Ticks, clock: BoardClock) {
+        let (before_ns, now_ns) = (self.clock.nanos(at), clock.nanos(at));
+        self.clock = clock;
+        if before_ns == self.low_until_ns && now_ns > before_ns {
+            let low = fixture_devices::Low {
+                from_ns: before_ns,
+                to_ns: now_ns,
+            };
+            // The chip's side of the wire is low, and knows it.
+            self.fixture.line_mut().pulse(low, now_ns);
+            self.low_until_ns = now_ns;
+        }
+    }
+
     /// Passes on what the line knows.
     fn pass_on(&mut self, known: &[fixture_devices::Low], lows: &mut Vec<Low>) {
         let clock = self.clock;
@@ -304,6 +327,7 @@ impl Wire for FixtureWire {
             from_ns: self.clock.nanos(pulse.from),
             to_ns: self.clock.nanos(pulse.to),
         };
+        self.low_until_ns = pulse.to_ns;
         let known = self.fixture.line_mut().pulse(pulse, pulse.to_ns);
         self.pass_on(&known, lows);
     }

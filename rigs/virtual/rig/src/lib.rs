@@ -16,7 +16,7 @@
 //! | `shared.rs` | where the threads meet, and who goes first |
 //! | `machine.rs` | chip and debug module behind the lock |
 //! | `fixture.rs` | the fixture board on the chip's pins |
-//! | `serial.rs` | its serial line, a pseudo-terminal |
+//! | `serial_line.rs`, `serial_port.rs` | its serial port, a pty, and what can be wrong with it |
 //! | `registry.rs`, `probe.rs` | the probe-rs plugin: [`register_plugin`] |
 //! | `black_magic.rs` | the same probe over TCP, for stock tools |
 //! | `event.rs`, `statistics.rs`, `error.rs` | what comes out |
@@ -31,7 +31,10 @@ mod pace;
 mod probe;
 mod registry;
 mod rig;
-mod serial;
+#[cfg(unix)]
+mod serial_line;
+#[cfg(unix)]
+mod serial_port;
 mod settings;
 mod shared;
 mod simulator;
@@ -45,7 +48,8 @@ pub use pace::{Pace, PollLimits};
 pub use probe::{
     PRODUCT_ID, VENDOR_ID, VirtualProbe, VirtualProbeError, VirtualProbeFactory, register_plugin,
 };
-pub use rig::{FixturePort, VirtualRig};
-pub use serial::LineFault;
+pub use rig::VirtualRig;
+#[cfg(unix)]
+pub use serial_line::{FixturePort, LineFault};
 pub use settings::{FixtureSettings, VirtualRigSettings};
 pub use statistics::RigStatistics;

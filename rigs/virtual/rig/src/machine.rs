@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use fixture_protocol::{Request, Response};
 use virtual_debug::{DebugModule, DebugTarget, ExecuteError, RegisterError, Tap};
 use virtual_esp32c3::{Access, Chip, Pause, Ticks};
@@ -26,8 +24,6 @@ pub(crate) struct Machine {
     pub(crate) chip: Chip,
     module: DebugModule,
     board: Board,
-    /// Where the board's words go.
-    words: Sender<Vec<u8>>,
     /// The hart can't go on until it is reset, or the debugger puts it elsewhere.
     stuck: bool,
     /// Time that went by for everybody else while the debugger had the hart halted: chip time stands still then, the
@@ -43,12 +39,11 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// With `board` wired to `chip`.
-    pub(crate) fn new(chip: Chip, board: Board, words: Sender<Vec<u8>>) -> Machine {
+    pub(crate) fn new(chip: Chip, board: Board) -> Machine {
         Machine {
             chip,
             module: DebugModule::new(),
             board,
-            words,
             stuck: false,
             halted_for: Duration::ZERO,
             touched: false,
@@ -125,33 +120,20 @@ impl Machine {
         let now = self.now();
         let (response, errands) = self.board.ask(&mut self.chip, now, request);
         self.run_errands(errands);
-        self.pass_words_on();
         response
     }
 
     /// Bytes for the fixture board came over its serial line.
     pub(crate) fn board_receives(&mut self, bytes: &[u8]) {
-        self.touched = true;
         let now = self.now();
         let errands = self.board.receive(&mut self.chip, now, bytes);
         self.run_errands(errands);
         self.attend_board();
     }
 
-    /// The serial line was opened anew; the board's words go to `words` from now on.
-    pub(crate) fn board_opened(&mut self, words: Sender<Vec<u8>>) {
-        self.words = words;
-        self.board.opened();
-        self.pass_words_on();
-    }
-
-    /// What the board has said goes to its serial line.
-    fn pass_words_on(&mut self) {
-        let bytes = self.board.take_outgoing();
-        if !bytes.is_empty() {
-            // The line is gone with the rig.
-            let _ = self.words.send(bytes);
-        }
+    /// The serial line of the fixture board.
+    pub(crate) fn board(&mut self) -> &mut Board {
+        &mut self.board
     }
 
     /// The board sees what became of the chip's pins, and does what is due.
@@ -163,11 +145,9 @@ impl Machine {
         } else if self.board.due().is_some_and(|at| at <= now) {
             self.board.attend(&mut self.chip, now)
         } else {
-            self.pass_words_on();
             return;
         };
         self.run_errands(errands);
-        self.pass_words_on();
     }
 
     fn run_errands(&mut self, errands: Vec<Errand>) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use fixture_protocol::{CutTrigger, Request, Response};
+#[cfg(unix)]
 use parking_lot::Mutex;
 use virtual_esp32c3::{Chip, ChipConfig, Flash};
 use virtual_network::{FaultPlan, Gateway, GatewayConfig};
@@ -22,7 +23,8 @@ use crate::machine::Machine;
 use crate::pace::Pacer;
 use crate::probe::{PRODUCT_ID, VENDOR_ID};
 use crate::registry;
-use crate::serial::{self, LineFault, SerialLine};
+#[cfg(unix)]
+use crate::serial_line::{FixturePort, LineFault, SerialLine};
 use crate::settings::VirtualRigSettings;
 use crate::shared::Shared;
 use crate::simulator::{Command, Report, Simulator};
@@ -38,8 +40,9 @@ pub struct VirtualRig {
     shared: Arc<Shared>,
     commands: Sender<Command>,
     events: Receiver<RigEvent>,
+    #[cfg(unix)]
+    line: Arc<Mutex<SerialLine>>,
     thread: Option<JoinHandle<()>>,
-    line: Arc<Mutex<Option<SerialLine>>>,
     flash_file: Option<PathBuf>,
 }
 
@@ -79,26 +82,20 @@ impl VirtualRig {
             settings.seed,
             settings.fixture.clone(),
         );
-        let (words, said) = serial::words();
         let shared = Arc::new(Shared::new(
             settings.serial.clone(),
-            Machine::new(chip, board, words),
+            Machine::new(chip, board),
             Pacer::new(settings.pace),
             gateway.waker(),
         ));
         if !registry::add(&shared) {
             return Err(VirtualRigError::SerialTaken(settings.serial));
         }
-        let line = match SerialLine::open(&shared, said) {
-            Ok(line) => line,
-            Err(source) => {
-                registry::remove(&shared);
-                return Err(VirtualRigError::SerialLine(source));
-            }
-        };
         let (commands, obeyed) = bounded(64);
         let (told, events) = bounded(EVENTS_MAX);
         let simulator = Simulator::new(shared.clone(), gateway, obeyed, told);
+        #[cfg(unix)]
+        let line = simulator.line();
         let name = format!("virtual-rig {}", settings.serial);
         let thread = std::thread::Builder::new()
             .name(name.clone())
@@ -114,8 +111,9 @@ impl VirtualRig {
             shared,
             commands,
             events,
+            #[cfg(unix)]
+            line,
             thread: Some(thread),
-            line: Arc::new(Mutex::new(Some(line))),
             flash_file: settings.flash_file,
         })
     }
@@ -163,6 +161,43 @@ impl VirtualRig {
         self.shared.operate(cut).ok();
     }
 
+    /// The fixture board's serial port, a pty, which is made by the first call. It speaks `fixture-protocol`, as a real
+    /// board does. Whoever waits for its answers holds a guard of [`ChipClock::in_flight`], lest chip time flies by
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// When the system has no pty to give.
+    #[cfg(unix)]
+    pub fn fixture_port(&self) -> Result<FixturePort, VirtualRigError> {
+        let opened = self.line.lock().open(&self.shared);
+        opened.map_err(VirtualRigError::SerialPort)?;
+        Ok(FixturePort::new(self.line.clone()))
+    }
+
+    /// Spoils the fixture board's serial line, for every byte that is sent from now on.
+    #[cfg(unix)]
+    pub fn set_line_fault(&self, fault: &LineFault) {
+        self.line.lock().set_fault(fault);
+    }
+
+    /// Pulls the cable of the fixture board: its port hangs up, and its path is gone. The board goes on.
+    #[cfg(unix)]
+    pub fn pull_fixture_cable(&self) {
+        // Without the lock: the port waits for its thread.
+        let port = self.line.lock().pull();
+        drop(port);
+    }
+
+    /// Plugs the cable in again: the port is there again, at another path.
+    ///
+    /// # Errors
+    /// When the system has no pty to give.
+    #[cfg(unix)]
+    pub fn plug_fixture_cable(&self) -> Result<(), VirtualRigError> {
+        let plugged = self.line.lock().plug(&self.shared);
+        plugged.map_err(VirtualRigError::SerialPort)
+    }
+
     /// Asks the fixture board something without its serial line, as a test of this rig may. What happens on the board
     /// is told on the serial line all the same.
     ///
@@ -172,39 +207,6 @@ impl VirtualRig {
         self.shared
             .operate(|machine| machine.ask_board(request))
             .map_err(|_| self.stopped())
-    }
-
-    /// Finds the serial port of the fixture board, for whoever opens it, as often as it is opened.
-    pub fn fixture_port(&self) -> FixturePort {
-        FixturePort(self.line.clone())
-    }
-
-    /// Spoils the fixture board's serial line, on its way to the host.
-    pub fn set_line_fault(&self, fault: LineFault) {
-        if let Some(line) = &*self.line.lock() {
-            line.set_fault(fault);
-        }
-    }
-
-    /// Pulls the cable of the fixture board: its port is gone, and whoever has it open can't write any more.
-    pub fn pull_fixture_cable(&self) {
-        // Dropped without the lock: its threads end.
-        let line = self.line.lock().take();
-        drop(line);
-    }
-
-    /// Plugs the cable in again: the port is there again, at another path.
-    ///
-    /// # Errors
-    /// [`VirtualRigError::SerialLine`] when the system has no pseudo-terminal left.
-    pub fn plug_fixture_cable(&self) -> Result<(), VirtualRigError> {
-        let (words, said) = serial::words();
-        let line = SerialLine::open(&self.shared, said).map_err(VirtualRigError::SerialLine)?;
-        self.shared
-            .operate(|machine| machine.board_opened(words))
-            .map_err(|_| self.stopped())?;
-        *self.line.lock() = Some(line);
-        Ok(())
     }
 
     /// Gives the supply back: the chip starts with a power-on reset.
@@ -312,6 +314,8 @@ impl VirtualRig {
 impl Drop for VirtualRig {
     fn drop(&mut self) {
         registry::remove(&self.shared);
+        // Whoever still has a `FixturePort` finds nothing there.
+        #[cfg(unix)]
         self.pull_fixture_cable();
         self.shared.stop();
         if let Some(thread) = self.thread.take()
@@ -328,24 +332,6 @@ impl Drop for VirtualRig {
                 tracing::error!(rig = self.shared.serial, "flash contents are lost: {error}");
             }
         }
-    }
-}
-
-/// Finds the serial port of a virtual rig's fixture board; can be sent anywhere.
-#[derive(Clone)]
-pub struct FixturePort(Arc<Mutex<Option<SerialLine>>>);
-
-impl FixturePort {
-    /// Its path at this moment; none while the cable is pulled.
-    #[must_use]
-    pub fn path(&self) -> Option<PathBuf> {
-        self.0.lock().as_ref().map(|line| line.path().to_owned())
-    }
-}
-
-impl fmt::Debug for FixturePort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FixturePort({:?})", self.path())
     }
 }
 

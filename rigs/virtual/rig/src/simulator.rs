@@ -14,12 +14,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+#[cfg(unix)]
+use parking_lot::Mutex;
 use parking_lot::MutexGuard;
 use virtual_network::{FaultPlan, Gateway, GatewayError, Statistics};
 
 use crate::event::{RigEvent, RigEventKind};
 use crate::machine::Machine;
 use crate::pace::{Activity, Now, Step};
+#[cfg(unix)]
+use crate::serial_line::SerialLine;
 use crate::shared::Shared;
 
 /// About 50 us of wall time on a busy chip.
@@ -64,6 +68,9 @@ pub(crate) struct Simulator {
     operations: u64,
     unmodelled: usize,
     sockets_looked_at: Duration,
+    /// The fixture board's serial line.
+    #[cfg(unix)]
+    line: Arc<Mutex<SerialLine>>,
     /// Something waits outside; bring the chip up to date, then look at it.
     called: bool,
     slept: Duration,
@@ -85,9 +92,17 @@ impl Simulator {
             operations: 0,
             unmodelled: 0,
             sockets_looked_at: Duration::ZERO,
+            #[cfg(unix)]
+            line: Arc::default(),
             called: false,
             slept: Duration::ZERO,
         }
+    }
+
+    /// The fixture board's serial line, for whoever has to do with it.
+    #[cfg(unix)]
+    pub(crate) fn line(&self) -> Arc<Mutex<SerialLine>> {
+        self.line.clone()
     }
 
     /// Runs until the rig is dropped.
@@ -169,18 +184,24 @@ impl Simulator {
         }
         machine.run(until, instructions.min(SLICE_INSTRUCTIONS));
         let frames: Vec<Vec<u8>> = std::iter::from_fn(|| machine.chip.transmitted()).collect();
+        let said = machine.board().has_outgoing();
         let view = self.view(&mut machine);
         drop(machine);
         let wall = shared.wall();
-        if !frames.is_empty() || wall >= self.sockets_looked_at + SOCKETS_EVERY {
+        if said || !frames.is_empty() || wall >= self.sockets_looked_at + SOCKETS_EVERY {
             self.exchange(view.chip, frames);
         }
         shared.pacer.lock().observe(view.chip, view.instructions);
         view
     }
 
-    /// Carries frames from the chip into the network and back, and moves the host's sockets.
+    /// Carries frames from the chip into the network and back, moves the host's sockets, and serves the fixture board.
     fn exchange(&mut self, chip: Duration, frames: Vec<Vec<u8>>) {
+        #[cfg(unix)]
+        if self.line.lock().serve(&self.shared) {
+            let wall = self.shared.wall();
+            self.shared.pacer.lock().note_traffic(wall);
+        }
         let now = nanos(chip);
         for frame in &frames {
             self.gateway.transmit(now, frame);

@@ -49,7 +49,7 @@ fn the_same_seed_and_image_give_the_same_boot() {
 }
 
 /// Erases sector 0x80 and fills its first page, again and again, with the ROM's functions.
-fn wear_out() -> Vec<u32> {
+pub(crate) fn wear_out() -> Vec<u32> {
     let (a0, a1, a2, t0, ra) = (10, 11, 12, 5, 1);
     let call = |function: u32| {
         [

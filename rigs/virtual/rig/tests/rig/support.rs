@@ -47,11 +47,20 @@ pub(crate) fn start(settings: VirtualRigSettings) -> VirtualRig {
 
 /// A rig whose flash holds this program.
 pub(crate) fn rig_with(program: &[u32], directory: &tempfile::TempDir) -> VirtualRig {
+    rig_with_settings(program, directory, settings())
+}
+
+/// A rig of these settings whose flash holds this program.
+pub(crate) fn rig_with_settings(
+    program: &[u32],
+    directory: &tempfile::TempDir,
+    settings: VirtualRigSettings,
+) -> VirtualRig {
     let file = directory.path().join("flash.bin");
     std::fs::write(&file, image(program)).expect("a temporary file can be written");
     start(VirtualRigSettings {
         flash_file: Some(file),
-        ..settings()
+        ..settings
     })
 }
 
