@@ -111,8 +111,8 @@ impl Parse for Arguments {
                         arguments.timeout_ms = milliseconds;
                     }
                 }
-                ("tags", Value::List(list)) => arguments.tags = mistakes.words(&list, "tag"),
-                ("needs", Value::List(list)) => arguments.needs = mistakes.words(&list, "need"),
+                ("tags", Value::List(list)) => arguments.tags = mistakes.tags(&list),
+                ("needs", Value::List(list)) => arguments.needs = mistakes.needs(&list),
                 ("telemetry", Value::Nothing) => arguments.telemetry = true,
                 ("telemetry", _) => mistakes.add(key.span(), "`telemetry` takes no value"),
                 ("tags" | "needs", _) => mistakes.add(
@@ -175,6 +175,11 @@ fn known_categories() -> String {
     format!("known categories: {}", names.join(", "))
 }
 
+fn is_word(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(is_part)
+}
+
 /// Mistakes so far, as one error that the compiler shows as many.
 struct Mistakes(Option<Error>);
 
@@ -191,24 +196,36 @@ impl Mistakes {
         result.map_err(|message| self.add(at.span(), message)).ok()
     }
 
-    /// Tags and needs: lower-case words with dashes.
-    fn words(&mut self, list: &[LitStr], what: &str) -> Vec<String> {
+    /// Lower-case words with dashes.
+    fn tags(&mut self, list: &[LitStr]) -> Vec<String> {
+        let advice = "is not a tag; write lower-case letters, digits and dashes";
+        self.words(list, is_word, advice)
+    }
+
+    /// Words, each perhaps with how many at least.
+    fn needs(&mut self, list: &[LitStr]) -> Vec<String> {
+        let is_need = |text: &str| match text.split_once(':') {
+            None => is_word(text),
+            Some((name, count)) => is_word(name) && count.parse::<u8>().is_ok_and(|n| n > 0),
+        };
+        let advice = "is not a need; write lower-case letters, digits and dashes, and how many at \
+                      least after a colon: `power`, `sensors:60`";
+        self.words(list, is_need, advice)
+    }
+
+    fn words(
+        &mut self,
+        list: &[LitStr],
+        is_good: impl Fn(&str) -> bool,
+        advice: &str,
+    ) -> Vec<String> {
         let mut words = Vec::new();
         for literal in list {
             let word = literal.value();
-            let good = !word.is_empty()
-                && word
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-            if good {
+            if is_good(&word) {
                 words.push(word);
             } else {
-                self.add(
-                    literal.span(),
-                    format!(
-                        "`{word}` is not a {what}; write lower-case letters, digits and dashes"
-                    ),
-                );
+                self.add(literal.span(), format!("`{word}` {advice}"));
             }
         }
         words

@@ -157,14 +157,15 @@ mod tests {
     #[test]
     fn all_mistakes_at_once() {
         check(
-            r#"id = "con1", category = "comands", time_out = "3 s", tags = "smoke", needs = ["MQTT"], timeout = "30", telemetry = "yes", id = "A-1""#,
+            r#"id = "con1", category = "comands", time_out = "3 s", tags = "smoke", needs = ["MQTT", "relays:8", "relays:all"], timeout = "30", telemetry = "yes", id = "A-1""#,
             GOOD,
             expect![[r#"
                 `con1` is not a scenario id; write capitals, a dash and a number, such as `CON-1`
                 unknown category `comands`; known categories: `connectivity`, `commands`, `telemetry`, `load`, `security`, `integration`, `performance`, `stability`
                 unknown key `time_out`; known keys: `id`, `category`, `tags`, `timeout`, `needs`, `telemetry`
                 `tags` takes a list: `tags = ["…"]`
-                `MQTT` is not a need; write lower-case letters, digits and dashes
+                `MQTT` is not a need; write lower-case letters, digits and dashes, and how many at least after a colon: `power`, `sensors:60`
+                `relays:all` is not a need; write lower-case letters, digits and dashes, and how many at least after a colon: `power`, `sensors:60`
                 `30` has no unit; write a whole number and a unit: `500 ms`, `30 s`, `5 min`, `24 h`
                 `telemetry` takes no value
                 `id` is given twice

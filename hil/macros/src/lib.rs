@@ -26,7 +26,7 @@ use proc_macro::TokenStream;
 /// | `category` | `"connectivity"`, `"commands"`, `"telemetry"`, `"load"`, `"security"`, `"integration"`, `"performance"`, `"stability"` | required |
 /// | `tags` | `["smoke", "nightly"]` | for selection |
 /// | `timeout` | `"30 s"` | bench time; units `ms`, `s`, `min`, `h`; default 30 s |
-/// | `needs` | `["mqtt"]` | what the rig must offer; else the verdict is blocked |
+/// | `needs` | `["mqtt", "relays:8"]` | what the rig must offer, and how many at least; else the verdict is blocked |
 /// | `telemetry` | (no value) | it reads RTT telemetry: losing some of it is not a pass |
 ///
 /// ```text

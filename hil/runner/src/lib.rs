@@ -27,6 +27,7 @@ mod context;
 mod dispatcher;
 pub mod event;
 mod journal;
+mod need;
 mod open_rig;
 mod outcome;
 mod plan;

@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use crate::bench::{BoxFuture, Clock, Occurrence, Occurrences, Recovered, Seen, TestBench};
 use crate::context::Context;
 use crate::event::{CrashKind, CrashReport, FrameLine, LogLevel, MemoryReport, StackReport};
+use crate::need::Offers;
 use crate::outcome::{ScenarioError, chain};
 use crate::product::PrepareError;
 
@@ -36,19 +37,19 @@ impl TestBench for Bench {
     }
 
     fn unmet(&self, need: &str) -> Option<String> {
-        match need {
-            // Every rig has a probe, a broker and a network for the device.
-            "probe" | "rtt" | "mqtt" | "network" => None,
-            "sensors" if self.sensors().is_some() => None,
-            "sensor-bus" if self.sensors().is_some_and(|s| s.are_on_a_bus()) => None,
-            "relays" if self.relays().is_some() => None,
-            "power" if self.power().is_some() => None,
-            "virtual" => self
-                .virtual_rig()
-                .is_none()
-                .then(|| "the rig is a real one".to_owned()),
-            _ => Some(format!("the rig has no `{need}`")),
-        }
+        let sensors = self.sensors();
+        let of_rig = self.rig().rig.fixture.as_ref();
+        let offers = Offers {
+            // A board has places for more than its rig is to have.
+            sensors: sensors.as_ref().map_or(0, |sensors| {
+                of_rig.map_or(0, |fixture| fixture.sensors.min(sensors.places()))
+            }),
+            sensor_bus: sensors.is_some_and(|sensors| sensors.are_on_a_bus()),
+            relays: self.relays().map_or(0, |relays| relays.count()),
+            power: self.power().is_some(),
+            is_virtual: self.virtual_rig().is_some(),
+        };
+        offers.unmet(need)
     }
 
     fn recover(&self) -> BoxFuture<'_, Vec<Recovered>> {
