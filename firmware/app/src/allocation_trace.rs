@@ -11,7 +11,7 @@ use esp_alloc::{EspHeap, MemoryCapability, export::enumset::EnumSet};
 use firmware_wire::{CallPath, TRACE_FRAME_BYTES_MAX, TraceEvent, TraceFrame, encode};
 use rtt_target::UpChannel;
 
-use crate::{call_path, heap, rtt};
+use crate::{call_path, heap, rtt, threads};
 
 static SENDER: Mutex<RefCell<Option<Sender>>> = Mutex::new(RefCell::new(None));
 
@@ -36,13 +36,17 @@ pub fn init(channel: UpChannel, boot: u32) {
 }
 
 /// Turns the trace on or off. Events while it is off use up sequence numbers: whoever reads on
-/// afterwards sees that there is a gap.
+/// afterwards sees that there is a gap. Turned on, it begins with the heap's regions, for whoever was
+/// not there at boot.
 pub fn set_enabled(enabled: bool) {
     critical_section::with(|cs| {
         if let Some(sender) = SENDER.borrow(cs).borrow_mut().as_mut() {
             sender.enabled = enabled;
         }
     });
+    if enabled {
+        heap::trace_regions();
+    }
 }
 
 /// Sends one event, or uses up its sequence number when there is no room or the trace is off.
@@ -88,6 +92,7 @@ extern "Rust" fn _esp_alloc_alloc(
     if !heap::count_allocation(heap, address != 0) {
         return;
     }
+    threads::note_block(address, size);
     let mut path = CallPath::new();
     call_path::capture(&mut path);
     let size = size as u32;

@@ -79,8 +79,11 @@ impl Assembly {
             self.current = Some(current);
             return Ok(None);
         }
-        if total > 0 && !tls::is_sound(current.slot, &current.bytes) {
-            return Err(Refusal::OutOfRange);
+        if total > 0 {
+            tls::check(current.slot, &current.bytes).map_err(|unsound| match unsound {
+                tls::Unsound::Malformed => Refusal::OutOfRange,
+                tls::Unsound::NoMemory => Refusal::Storage,
+            })?;
         }
         Ok(Some(current))
     }

@@ -5,21 +5,24 @@
 
 #![allow(unsafe_code)]
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
+use core::cell::RefCell;
 
+use critical_section::Mutex;
 use embassy_futures::select::{Either, select};
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Instant, Timer};
 use firmware_wire::{DeviceBody, Fault};
 use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use crate::{boot_memory::BootMemory, telemetry, watchdog};
+use crate::{boot_memory::BootMemory, heap, telemetry, watchdog};
 
 static STARVE_WATCHDOG: AtomicBool = AtomicBool::new(false);
 static NEVER_CONNECT: AtomicBool = AtomicBool::new(false);
 static LEAK_BYTES: AtomicU32 = AtomicU32::new(0);
 static LEAK_PLAN: Signal<CriticalSectionRawMutex, LeakPlan> = Signal::new();
-static NETWORK_DROPPED: Signal<CriticalSectionRawMutex, Duration> = Signal::new();
+/// Until when the network is dropped.
+static NETWORK_DROPPED: Signal<CriticalSectionRawMutex, Instant> = Signal::new();
 static GARBLE: AtomicU32 = AtomicU32::new(0);
 static CUT: AtomicU32 = AtomicU32::new(0);
 static LOSE: AtomicU32 = AtomicU32::new(0);
@@ -66,12 +69,13 @@ pub fn play(fault: Fault) {
             site,
         }),
         Fault::FragmentHeap { blocks, bytes } => fragment_heap(blocks.into(), bytes.into()),
+        Fault::FillHeap { leave_bytes } => fill_heap(leave_bytes as usize),
         Fault::DeepenStack { bytes } => deepen_stack(bytes),
         Fault::BlockControlLoop { duration_ms } => {
             embassy_time::block_for(Duration::from_millis(duration_ms.into()));
         }
         Fault::DropNetwork { duration_ms } => {
-            NETWORK_DROPPED.signal(Duration::from_millis(duration_ms.into()));
+            NETWORK_DROPPED.signal(Instant::now() + Duration::from_millis(duration_ms.into()));
         }
         // Kept in flash by whoever has it: `control_channel`.
         Fault::Mutant { .. } => {}
@@ -203,7 +207,7 @@ fn leak(bytes: usize, fill: u8) {
 /// Leaves `blocks / 2` blocks with a hole between any two.
 #[inline(never)]
 fn fragment_heap(blocks: usize, bytes: usize) {
-    let mut held: alloc::vec::Vec<Option<Box<[u8]>>> = alloc::vec::Vec::with_capacity(blocks);
+    let mut held: Vec<Option<Box<[u8]>>> = Vec::with_capacity(blocks);
     for _ in 0..blocks {
         held.push(Some(alloc::vec![0xF7; bytes].into_boxed_slice()));
     }
@@ -213,6 +217,29 @@ fn fragment_heap(blocks: usize, bytes: usize) {
     for block in held.into_iter().flatten() {
         core::hint::black_box(Box::leak(block));
     }
+}
+
+/// Takes all of the heap but `leave` bytes, after what was taken before was given back.
+#[inline(never)]
+fn fill_heap(leave: usize) {
+    // Each takes the largest block: few are needed, whatever the fragmentation.
+    const BLOCKS_MAX: usize = 32;
+    static TAKEN: Mutex<RefCell<heapless::Vec<Vec<u8>, BLOCKS_MAX>>> =
+        Mutex::new(RefCell::new(heapless::Vec::new()));
+    critical_section::with(|cs| {
+        let mut taken = TAKEN.borrow_ref_mut(cs);
+        taken.clear();
+        while !taken.is_full() {
+            let surplus = esp_alloc::HEAP.free().saturating_sub(leave);
+            let bytes = surplus.min(heap::largest_free_block() as usize);
+            let mut block = Vec::new();
+            if bytes == 0 || block.try_reserve_exact(bytes).is_err() {
+                return;
+            }
+            // Checked just above.
+            let _ = taken.push(block);
+        }
+    });
 }
 
 /// Uses at least `bytes` of stack.
@@ -228,8 +255,9 @@ fn deepen_stack(bytes: u32) {
     core::hint::black_box(&mut frame);
 }
 
-/// Ends when the network is to be dropped; says for how long.
-pub(crate) async fn network_dropped() -> Duration {
+/// Ends when the network is to be dropped; says until when. That may be over: the driver may have
+/// had nothing to drop before.
+pub(crate) async fn network_dropped() -> Instant {
     NETWORK_DROPPED.wait().await
 }
 

@@ -8,9 +8,11 @@
 use alloc::vec::Vec;
 use core::{
     alloc::{GlobalAlloc, Layout},
+    cell::RefCell,
     mem::MaybeUninit,
 };
 
+use critical_section::Mutex;
 use esp_alloc::{EspHeap, HEAP, HeapRegion, MemoryCapability};
 use firmware_wire::{HeapSample, TraceEvent};
 use portable_atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -37,6 +39,10 @@ static REFUSED: AtomicU32 = AtomicU32::new(0);
 static FREE_MIN: AtomicU32 = AtomicU32::new(u32::MAX);
 /// While the largest block is searched: its trial allocations are neither counted nor traced.
 static SEARCHING: AtomicBool = AtomicBool::new(false);
+
+/// Address and size of each region.
+static REGIONS: Mutex<RefCell<heapless::Vec<(u32, u32), 2>>> =
+    Mutex::new(RefCell::new(heapless::Vec::new()));
 
 /// Memory that begins where the allocator's units do: nothing of it is lost at its ends.
 #[repr(align(16))]
@@ -81,10 +87,22 @@ unsafe fn add_region(start: *mut u8, size: usize) {
     // Safety: the caller's promise.
     unsafe { HEAP.add_region(HeapRegion::new(start, size, capabilities)) };
     FREE_MIN.fetch_min(HEAP.free() as u32, Relaxed);
-    allocation_trace::send(TraceEvent::Region {
-        address: start as u32,
-        size: size as u32,
+    let region = (start as u32, size as u32);
+    critical_section::with(|cs| {
+        // There are no more than there is room for: see the two callers.
+        let _ = REGIONS.borrow_ref_mut(cs).push(region);
     });
+    trace_region(region);
+}
+
+fn trace_region((address, size): (u32, u32)) {
+    allocation_trace::send(TraceEvent::Region { address, size });
+}
+
+/// Tells the trace of all regions, for a host that begins to listen.
+pub(crate) fn trace_regions() {
+    let regions = critical_section::with(|cs| REGIONS.borrow_ref(cs).clone());
+    regions.into_iter().for_each(trace_region);
 }
 
 /// Too little memory is left for a request from outside.
@@ -106,10 +124,10 @@ pub fn vec(bytes: usize) -> Result<Vec<u8>, Refused> {
     Ok(vec)
 }
 
-/// Whether `bytes` can be taken for a request from outside; counted when not. For memory that
-/// somebody else allocates right after.
-pub fn may_take(bytes: usize) -> bool {
-    let may = leaves_reserve(bytes);
+/// Whether `bytes` can be taken for a request from outside, `block` of them in one block; counted
+/// when not. For memory that somebody else allocates right after.
+pub fn may_take(bytes: usize, block: usize) -> bool {
+    let may = leaves_reserve(bytes) && largest_free_block() as usize >= block;
     if !may {
         refuse(bytes);
     }

@@ -8,7 +8,7 @@
 //! - boot: [`chip`] which one it is, [`boot_memory`] what survives a reset, [`reset_reason`],
 //!   [`storage`] what survives a loss of power, [`watchdog`];
 //! - seen from outside: [`rtt`] the channels, [`log`], [`telemetry`], [`allocation_trace`],
-//!   [`heap`], [`stack`], [`call_path`], [`exception`];
+//!   [`heap`], [`stack`], [`threads`], [`call_path`], [`exception`];
 //! - told from outside: [`control_channel`], [`provisioning`], [`certificates`], `faults` (with
 //!   `test-hooks`);
 //! - at work: [`desk`] what the tasks share, [`control_loop`], [`board`] pins and coils,
@@ -48,6 +48,7 @@ pub mod stack;
 pub mod status;
 pub mod storage;
 pub mod telemetry;
+pub mod threads;
 pub mod tls;
 pub mod watchdog;
 

@@ -40,6 +40,8 @@ async fn main(spawner: Spawner) {
     let channels = rtt::init();
     log::init(channels.log);
     let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
+    // First of all, as nothing else drives these pins: a device may wait long to be provisioned.
+    let coils = Coils::new(firmware_app::relay_pins!(peripherals));
 
     let memory = BootMemory::load();
     let reason = reset_reason::reset_reason(memory.panicked);
@@ -80,19 +82,26 @@ async fn main(spawner: Spawner) {
     spawner.spawn(control_channel::task(channels.control).expect("one channel"));
 
     let (provision, kept) = match configuration {
-        Some(kept) => match with_timeout(PROVISIONING_WINDOW, PROVISIONED.wait()).await {
-            Ok(new) => (new, None),
-            Err(_) => (kept.provision, Some(kept.kept)),
-        },
+        Some(kept) => {
+            // What a provisioning within the window is compared with.
+            provisioning::set_current(&kept.provision);
+            match with_timeout(PROVISIONING_WINDOW, PROVISIONED.wait()).await {
+                Ok(new) => (new, None),
+                Err(_) => (kept.provision, Some(kept.kept)),
+            }
+        }
         None => (watchdog::feed_while(PROVISIONED.wait()).await, None),
     };
     provisioning::set_running(&provision.network);
     provisioning::set_current(&provision);
     let desk = lay_desk(boot_count, &provision, kept.as_deref()).await;
-    let coils = Coils::new(firmware_app::relay_pins!(peripherals));
     spawner.spawn(control_loop::task(desk, coils).expect("one control loop"));
     match OneWireLine::new(peripherals.UART1, firmware_app::one_wire_pin!(peripherals)) {
-        Ok(line) => spawner.spawn(sensors::task(desk, line).expect("one scanner")),
+        Ok(line) => {
+            // The control loop feeds the watchdog from now on, and waits for this task.
+            watchdog::check_in(watchdog::Task::Sensors);
+            spawner.spawn(sensors::task(desk, line).expect("one scanner"));
+        }
         Err(error) => defmt::error!("no 1-Wire bus: {}", error),
     }
     let stack = network::start(spawner, &provision.network, peripherals.WIFI);

@@ -6,7 +6,6 @@ use critical_section::Mutex;
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, signal::Signal};
 use firmware_control::Clock as _;
 use firmware_wire::{NetworkDriver, Provision, Refusal, Security, TopicLevel};
-use portable_atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::{
     chip,
@@ -19,19 +18,13 @@ use crate::{
 /// The newest configuration, until the task that works with it has taken it.
 pub static PROVISIONED: Signal<CriticalSectionRawMutex, Provision> = Signal::new();
 
-/// Which network runs: 0 none, 1 Ethernet, 2 Wi-Fi.
-static RUNNING: AtomicU8 = AtomicU8::new(0);
-
-fn kind(network: &NetworkDriver) -> u8 {
-    match network {
-        NetworkDriver::Ethernet => 1,
-        NetworkDriver::Wifi(_) => 2,
-    }
-}
+/// Which network runs, once one does.
+static RUNNING: Mutex<RefCell<Option<NetworkDriver>>> = Mutex::new(RefCell::new(None));
 
 /// Notes that `network` runs from now on, until the next reset.
 pub fn set_running(network: &NetworkDriver) {
-    RUNNING.store(kind(network), Relaxed);
+    let network = Some(network.clone());
+    critical_section::with(|cs| RUNNING.replace(cs, network));
 }
 
 /// What was provisioned, once something was: what [`keep_configuration`] keeps beside the rest.
@@ -53,12 +46,27 @@ pub async fn provision(provision: Provision) -> Result<(), StorageError> {
         provision,
         kept: heapless::Vec::new(),
     };
-    storage::with(|storage| storage.set_configuration(&configuration)).await?;
-    // Another name is another installation: its sensors are looked for anew.
     let current = critical_section::with(|cs| CURRENT.borrow_ref(cs).clone());
-    if current.is_none_or(|current| current.device_id != configuration.provision.device_id) {
-        sensors::start_over();
+    // Another name is another installation: its sensors are looked for anew.
+    let another =
+        current.is_none_or(|current| current.device_id != configuration.provision.device_id);
+    let kept = storage::with(|storage| {
+        if another {
+            // First, as power may fail between the two: the bench, which had no answer, asks again,
+            // and the new installation never has the old one's sensors.
+            storage.forget(storage::Kept::Sensors)?;
+        }
+        storage.set_configuration(&configuration)
+    });
+    let kept = kept.await;
+    if another {
+        match kept {
+            Ok(()) => sensors::start_over(),
+            // The old installation stays.
+            Err(_) => sensors::keep_again(),
+        }
     }
+    kept?;
     set_current(&configuration.provision);
     PROVISIONED.signal(configuration.provision);
     Ok(())
@@ -113,7 +121,7 @@ pub fn configuration_of(provision: &Provision) -> firmware_control::Configuratio
 ///
 /// # Errors
 /// [`Refusal::OutOfRange`] for a value that is, [`Refusal::Network`] when the image has no driver for
-/// that network, or the other one already runs.
+/// that network, or another one already runs: the other driver, or with another access point.
 pub fn check(provision: &Provision) -> Result<(), Refusal> {
     let broker = &provision.broker;
     let in_range = (1..=3_600).contains(&provision.telemetry_interval_s)
@@ -126,8 +134,7 @@ pub fn check(provision: &Provision) -> Result<(), Refusal> {
     if provision.network == NetworkDriver::Ethernet && !chip::HAS_ETHERNET {
         return Err(Refusal::Network);
     }
-    match RUNNING.load(Relaxed) {
-        running if running == 0 || running == kind(&provision.network) => Ok(()),
-        _ => Err(Refusal::Network),
-    }
+    let is_running = |running: &NetworkDriver| *running == provision.network;
+    let fits = critical_section::with(|cs| RUNNING.borrow_ref(cs).as_ref().is_none_or(is_running));
+    if fits { Ok(()) } else { Err(Refusal::Network) }
 }

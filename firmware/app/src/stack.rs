@@ -1,6 +1,6 @@
 //! The main stack's high-water mark: painted at boot, read by looking where the paint is gone.
 //!
-//! All async tasks and interrupts share the main stack. Reading all of it each time would cost a
+//! The stacks of other threads are in [`crate::threads`]. All async tasks and interrupts share the main stack. Reading all of it each time would cost a
 //! millisecond a sample, so a sample looks closely below the mark so far and at one part in turn of
 //! the rest: use that grows without a hole is seen at once, a deep frame that leaves over
 //! [`WINDOW_BYTES`] of paint above itself within [`PARTS`] samples.
@@ -14,7 +14,7 @@ use portable_atomic::{AtomicUsize, Ordering::Relaxed};
 
 const PAINT: u32 = 0xC0DE_57AC;
 /// esp-hal's guard word at `_stack_end + 60`, watched by the debug unit: painting it would trap.
-const GUARD_BYTES: usize = 64;
+pub(crate) const GUARD_BYTES: usize = 64;
 /// How far below the mark every sample looks.
 const WINDOW_BYTES: usize = 4_096;
 /// In how many samples the rest is looked through.
@@ -49,12 +49,21 @@ pub fn paint() {
     unsafe { asm!("mv {0}, sp", out(reg) pointer, options(nomem, nostack, preserves_flags)) };
     // Room for what this function itself and an interrupt may push meanwhile.
     let end = pointer - 256;
-    for address in (bottom()..end).step_by(4) {
-        // Safety: between the stack's lowest address and well below the stack pointer is nothing
-        // that anybody reads; aligned, as `bottom` is.
+    // Safety: between the stack's lowest address and well below the stack pointer is nothing that
+    // anybody reads; aligned, as `bottom` is.
+    unsafe { paint_between(bottom(), end) };
+    MARK.store(end, Relaxed);
+}
+
+/// Paints memory.
+///
+/// # Safety
+/// Nobody uses the memory from `start` up to `end`, and `start` is a multiple of 4.
+pub(crate) unsafe fn paint_between(start: usize, end: usize) {
+    for address in (start..end).step_by(4) {
+        // Safety: the caller's promise.
         unsafe { (address as *mut u32).write_volatile(PAINT) };
     }
-    MARK.store(end, Relaxed);
 }
 
 /// Arms the guard again, which a nested interrupt disarms.
@@ -90,11 +99,11 @@ pub fn sample() -> StackSample {
     }
 }
 
-/// The lowest address from `start` up to `end` whose paint is gone.
-fn lowest_used(start: usize, end: usize) -> Option<usize> {
+/// The lowest address from `start` up to `end`, all of it RAM, whose paint is gone.
+pub(crate) fn lowest_used(start: usize, end: usize) -> Option<usize> {
     (start..end).step_by(4).find(|address| {
-        // Safety: within the main stack, aligned; any bits are a valid `u32`. Volatile, as the
-        // compiler does not know of other writes.
+        // Safety: within a stack, aligned; any bits are a valid `u32`. Volatile, as the compiler does
+        // not know of other writes.
         unsafe { (*address as *const u32).read_volatile() != PAINT }
     })
 }

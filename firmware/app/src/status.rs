@@ -39,6 +39,8 @@ impl Counter {
 pub static FRAMES_RECEIVED: Counter = Counter::new();
 /// Frames sent by the network driver.
 pub static FRAMES_SENT: Counter = Counter::new();
+/// Frames that the driver had to discard.
+pub static FRAMES_DISCARDED: Counter = Counter::new();
 /// MQTT messages published.
 pub static MESSAGES_PUBLISHED: Counter = Counter::new();
 /// Commands received.
@@ -91,6 +93,7 @@ pub fn network_sample() -> NetworkSample {
     NetworkSample {
         frames_received: FRAMES_RECEIVED.get(),
         frames_sent: FRAMES_SENT.get(),
+        frames_discarded: FRAMES_DISCARDED.get(),
         messages_published: MESSAGES_PUBLISHED.get(),
         commands_received: COMMANDS_RECEIVED.get(),
         sessions_opened: SESSIONS_OPENED.get(),

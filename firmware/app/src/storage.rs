@@ -266,6 +266,14 @@ impl Storage {
         Ok(self.items.write(kept.key(), bytes)?)
     }
 
+    /// Forgets what was kept under this name.
+    ///
+    /// # Errors
+    /// [`StorageError::Flash`], [`StorageError::Full`].
+    pub fn forget(&mut self, kept: Kept) -> Result<(), StorageError> {
+        Ok(self.items.remove(kept.key())?)
+    }
+
     /// The deliberate bug that this device is to have; 0 for none.
     #[cfg(feature = "mutants")]
     pub fn mutant(&mut self) -> u16 {

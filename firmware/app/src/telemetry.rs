@@ -1,6 +1,6 @@
 //! Frames to the bench over RTT up channel 1, and the samples sent at an interval.
 
-use core::cell::RefCell;
+use core::{cell::RefCell, iter};
 
 use critical_section::Mutex;
 use embassy_futures::select::{Either, select};
@@ -9,7 +9,7 @@ use embassy_time::{Duration, Instant, Timer};
 use firmware_wire::{DEVICE_FRAME_BYTES_MAX, DeviceBody, DeviceFrame, MemorySample, encode};
 use rtt_target::UpChannel;
 
-use crate::{heap, log, rtt, stack, status};
+use crate::{heap, log, rtt, stack, status, threads};
 
 /// The interval of the samples until the bench sets another.
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
@@ -120,7 +120,9 @@ pub async fn task() -> ! {
 pub fn memory_sample() -> MemorySample {
     MemorySample {
         heap: heap::sample(),
-        stacks: [stack::sample()].into_iter().collect(),
+        stacks: iter::once(stack::sample())
+            .chain(threads::samples())
+            .collect(),
         buffers: status::buffer_sample(),
     }
 }

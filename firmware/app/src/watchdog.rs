@@ -2,7 +2,7 @@
 //!
 //! A debugger that attaches turns watchdogs off, so feeding also turns this one on again.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 use critical_section::Mutex;
 use embassy_futures::select::{Either, select};
@@ -11,8 +11,6 @@ use esp_hal::{
     peripherals::TIMG1,
     timer::timg::{MwdtStage, MwdtStageAction, TimerGroup, Wdt},
 };
-
-use portable_atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::stack;
 
@@ -49,28 +47,38 @@ pub fn feed() {
     });
 }
 
-/// Tasks without which the device is of no use.
+/// Tasks without which the device is of no use. One that has never checked in is not waited for: it
+/// may not have been started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// The sampling of the sensors.
     Sensors,
 }
 
-/// When each task was last seen, milliseconds of uptime.
-static SEEN_MS: [AtomicU32; 1] = [const { AtomicU32::new(0) }; 1];
+/// When each task was last seen.
+static SEEN: Mutex<Cell<[Option<Instant>; 1]>> = Mutex::new(Cell::new([None]));
 
 /// For how long a task may be unseen: a scan of 60 sensors on a bad bus, with all its second looks,
 /// takes some ten seconds.
 const UNSEEN_MAX: Duration = Duration::from_secs(40);
 
-fn now_ms() -> u32 {
-    // Wraps after 49 days, and so do the differences.
-    Instant::now().as_millis() as u32
+/// Notes that `task` is at work; for the first time when it is started, however late that is.
+pub fn check_in(task: Task) {
+    critical_section::with(|cs| {
+        let seen = SEEN.borrow(cs);
+        let mut all = seen.get();
+        all[task as usize] = Some(Instant::now());
+        seen.set(all);
+    });
 }
 
-/// Notes that `task` is at work.
-pub fn check_in(task: Task) {
-    SEEN_MS[task as usize].store(now_ms(), Relaxed);
+/// Whether each task that has ever checked in was seen not too long ago.
+#[must_use]
+pub fn all_is_well() -> bool {
+    let seen = critical_section::with(|cs| SEEN.borrow(cs).get());
+    seen.iter()
+        .flatten()
+        .all(|seen| seen.elapsed() < UNSEEN_MAX)
 }
 
 /// Feeds it, for the control loop: but not when a task has not been seen for too long. So it bites
@@ -80,11 +88,7 @@ pub fn feed_if_all_is_well() {
     if crate::faults::watchdog_starves() {
         return;
     }
-    let unseen = |seen: &AtomicU32| now_ms().wrapping_sub(seen.load(Relaxed));
-    if SEEN_MS
-        .iter()
-        .all(|seen| u64::from(unseen(seen)) < UNSEEN_MAX.as_millis())
-    {
+    if all_is_well() {
         feed();
     }
 }

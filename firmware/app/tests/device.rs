@@ -23,20 +23,29 @@ fn setup() {
 #[embedded_test::tests(default_timeout = 10, executor = esp_rtos::embassy::Executor::new())]
 mod tests {
     use alloc::{boxed::Box, vec, vec::Vec};
-    use core::hint::black_box;
+    use core::{
+        ffi::c_void,
+        hint::black_box,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+    };
 
     use embassy_futures::join::join;
-    use embassy_time::{Duration, Instant, Timer};
+    use embassy_time::{Delay, Duration, Instant, Timer};
     use esp_hal::{peripherals::Peripherals, timer::timg::TimerGroup};
     use firmware_app::{
         allocation_trace,
         boot_memory::BootMemory,
-        call_path, heap, stack,
-        storage::{Configuration, Kept, Storage},
+        call_path, heap, provisioning,
+        sensors::OneWireLine,
+        stack,
+        storage::{self, Configuration, Kept, Storage},
+        threads, tls, watchdog,
     };
+    use firmware_onewire::{Bus, Outcome, Resolution, Rom, Scanner, Settings};
     use firmware_wire::{
         Broker, CERTIFICATE_BYTES_MAX, CertificateSlot, DEVICE_FRAME_BYTES_MAX, DeviceBody,
-        DeviceFrame, FrameDecoder, NetworkDriver, Provision, Security, TopicLevel, encode,
+        DeviceFrame, FrameDecoder, NetworkDriver, Provision, Refusal, Security, TopicLevel, Wifi,
+        encode,
     };
 
     #[init]
@@ -166,6 +175,51 @@ mod tests {
         defmt::assert_eq!(after.size, before.size);
     }
 
+    #[test]
+    async fn a_thread_s_stack_is_seen_from_its_first_step_to_its_end(peripherals: Peripherals) {
+        let timers = TimerGroup::new(peripherals.TIMG0);
+        esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
+        defmt::assert!(threads::samples().is_empty());
+        let free = heap::sample().free;
+        // The second has the first one's memory, used before: its paint is fresh all the same.
+        for (name, used) in [("thread-1", 4_096_usize), ("thread-2", 512)] {
+            END_THREAD.store(false, Relaxed);
+            // Safety: the function takes any parameter.
+            #[allow(unsafe_code)]
+            unsafe {
+                let parameter = core::ptr::without_provenance_mut(used);
+                esp_radio_rtos_driver::task_create("test", thread, parameter, 1, None, 8_192);
+            }
+            Timer::after_millis(20).await;
+            let samples = threads::samples();
+            let [sample] = samples.as_slice() else {
+                defmt::panic!("{=usize} threads", samples.len());
+            };
+            defmt::assert!(sample.name == name, "{=str}", sample.name.as_str());
+            defmt::assert!((8_192..8_448).contains(&sample.size), "{=u32}", sample.size);
+            let used = used as u32;
+            defmt::assert!(
+                (used..used + 1_536).contains(&sample.used_max),
+                "{=u32}",
+                sample.used_max
+            );
+            END_THREAD.store(true, Relaxed);
+            Timer::after_millis(20).await;
+            defmt::assert!(threads::samples().is_empty());
+        }
+        defmt::assert_eq!(heap::sample().free, free);
+    }
+
+    static END_THREAD: AtomicBool = AtomicBool::new(false);
+
+    /// Uses as much of its stack as `bytes` says, and waits for its end.
+    extern "C" fn thread(bytes: *mut c_void) {
+        black_box(use_stack(bytes.addr()));
+        while !END_THREAD.load(Relaxed) {
+            esp_radio_rtos_driver::usleep(1_000);
+        }
+    }
+
     /// Recurses until `bytes` of stack are used.
     #[inline(never)]
     fn use_stack(bytes: usize) -> u8 {
@@ -289,6 +343,157 @@ mod tests {
         defmt::assert!(heap::vec(1_024).is_ok());
         defmt::assert_eq!(heap::sample().refused, 1);
         defmt::assert_eq!(heap::sample().free as usize, free);
+    }
+
+    #[test]
+    fn a_tls_session_wants_a_block_not_only_a_sum() {
+        let needs = || heap::may_take(tls::SESSION_BYTES_MAX, tls::SESSION_BLOCK_BYTES);
+        defmt::assert!(needs());
+        // Holes that are each too small for a record, with walls between them.
+        let (mut holes, mut walls) = (Vec::with_capacity(8), Vec::with_capacity(8));
+        loop {
+            let mut hole: Vec<u8> = Vec::new();
+            if hole.try_reserve_exact(15 * 1024).is_err() {
+                break;
+            }
+            holes.push(hole);
+            walls.push(vec![0_u8; 16]);
+        }
+        let refused = heap::sample().refused;
+        drop(black_box(holes));
+        let sample = heap::sample();
+        defmt::assert!(sample.free as usize >= tls::SESSION_BYTES_MAX + heap::RESERVE_BYTES);
+        defmt::assert!((sample.largest_free_block as usize) < tls::SESSION_BLOCK_BYTES);
+        defmt::assert!(!needs());
+        defmt::assert_eq!(heap::sample().refused, refused + 1);
+        drop(black_box(walls));
+        defmt::assert!(needs());
+    }
+
+    #[test]
+    fn without_memory_a_key_is_refused_and_nothing_panics() {
+        let garbage = [0x30; 64];
+        let check = |slot| tls::check(slot, &garbage);
+        defmt::assert!(check(CertificateSlot::ClientKey) == Err(tls::Unsound::Malformed));
+        defmt::assert!(check(CertificateSlot::Authority) == Err(tls::Unsound::Malformed));
+        let mut taken = Vec::with_capacity(16);
+        loop {
+            let mut block: Vec<u8> = Vec::new();
+            let largest = heap::largest_free_block() as usize;
+            if largest == 0 || block.try_reserve_exact(largest).is_err() {
+                break;
+            }
+            taken.push(block);
+        }
+        defmt::assert!(check(CertificateSlot::ClientKey) == Err(tls::Unsound::NoMemory));
+        defmt::assert!(check(CertificateSlot::Authority) == Err(tls::Unsound::NoMemory));
+        drop(black_box(taken));
+        defmt::assert!(check(CertificateSlot::ClientKey) == Err(tls::Unsound::Malformed));
+    }
+
+    #[test]
+    #[timeout(100)]
+    async fn the_watchdog_waits_for_a_task_from_its_start_on(peripherals: Peripherals) {
+        let timers = TimerGroup::new(peripherals.TIMG0);
+        esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
+        // Not started: nobody waits for it, however long.
+        Timer::after_secs(42).await;
+        defmt::assert!(watchdog::all_is_well());
+        watchdog::check_in(watchdog::Task::Sensors);
+        Timer::after_secs(38).await;
+        defmt::assert!(watchdog::all_is_well());
+        Timer::after_secs(4).await;
+        defmt::assert!(!watchdog::all_is_well());
+        watchdog::check_in(watchdog::Task::Sensors);
+        defmt::assert!(watchdog::all_is_well());
+    }
+
+    #[test]
+    async fn only_another_installation_forgets_the_sensors_points(peripherals: Peripherals) {
+        storage::share(Storage::open(peripherals.FLASH).unwrap()).await;
+        async fn kept() -> bool {
+            let kept = storage::with(|s| Ok(s.kept(Kept::Sensors, &mut [0; 8]).is_some()));
+            kept.await.unwrap()
+        }
+        storage::with(|s| s.keep(Kept::Sensors, &[7; 8]))
+            .await
+            .unwrap();
+        // As at boot, with this configuration in flash.
+        provisioning::set_current(&provision("same"));
+        let mut again = provision("same");
+        again.telemetry_interval_s = 5;
+        provisioning::provision(again).await.unwrap();
+        defmt::assert!(kept().await);
+        provisioning::provision(provision("other")).await.unwrap();
+        defmt::assert!(!kept().await);
+        storage::with(Storage::erase).await.unwrap();
+    }
+
+    #[test]
+    fn another_network_than_the_running_one_is_refused() {
+        let over = |network: &NetworkDriver| Provision {
+            network: network.clone(),
+            ..provision("t")
+        };
+        let wifi = |ssid: &str, passphrase: &str| {
+            NetworkDriver::Wifi(Wifi {
+                ssid: ssid.try_into().unwrap(),
+                passphrase: passphrase.try_into().unwrap(),
+            })
+        };
+        let all = [
+            wifi("attic", "correct horse"),
+            wifi("attic", "battery staple"),
+            wifi("cellar", "correct horse"),
+            NetworkDriver::Ethernet,
+        ];
+        for network in &all {
+            defmt::assert!(provisioning::check(&over(network)).is_ok());
+        }
+        for running in &all {
+            provisioning::set_running(running);
+            for network in &all {
+                let expected = if network == running {
+                    Ok(())
+                } else {
+                    Err(Refusal::Network)
+                };
+                defmt::assert!(provisioning::check(&over(network)) == expected);
+            }
+        }
+    }
+
+    #[test]
+    #[timeout(20)]
+    async fn all_sensors_of_the_bus_are_found_and_read(peripherals: Peripherals) {
+        let timers = TimerGroup::new(peripherals.TIMG0);
+        esp_rtos::start(timers.timer0, peripherals.FROM_CPU_INTR0);
+        let line =
+            OneWireLine::new(peripherals.UART1, firmware_app::one_wire_pin!(peripherals)).unwrap();
+        let mut bus = Bus::new(line, Delay);
+        let mut scanner = Box::new(Scanner::<60>::new(Settings {
+            resolution: Resolution::Bits12,
+            family: Some(Rom::DS18B20),
+            attempts: 1,
+            search_every: 12,
+        }));
+        // The first finds them.
+        let newcomers = scanner.scan(&mut bus).await.newcomers;
+        defmt::assert!(newcomers > 0, "the rig needs sensors on its bus");
+        let report = scanner.scan(&mut bus).await;
+        defmt::assert_eq!(report.newcomers, 0);
+        let mut read = 0;
+        for (_, point) in scanner.points() {
+            defmt::assert_eq!(point.rom.family(), Rom::DS18B20);
+            // What the runner sets before the tests.
+            let Some(Outcome::Temperature(temperature)) = point.outcome else {
+                defmt::panic!("{}", defmt::Debug2Format(&point.outcome));
+            };
+            defmt::assert_eq!(temperature.tenths(), 250);
+            read += 1;
+        }
+        defmt::assert_eq!(read, newcomers);
+        defmt::assert_eq!(scanner.statistics().crc_errors, 0);
     }
 
     fn configuration(device_id: &str) -> Configuration {

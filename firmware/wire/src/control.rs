@@ -232,6 +232,13 @@ pub enum Fault {
         /// Bytes of each.
         bytes: u16,
     },
+    /// Allocate until only this much of the heap is free, in blocks as large as it has, and keep them
+    /// until the next such fault; the blocks of the one before are freed first. So `u32::MAX` only
+    /// frees.
+    FillHeap {
+        /// Bytes to leave.
+        leave_bytes: u32,
+    },
     /// Call deeper, once, so that this much more stack is used.
     DeepenStack {
         /// Bytes.

@@ -135,6 +135,8 @@ pub struct BufferSample {
 }
 
 /// One reading of all sensors.
+///
+/// Those simulated in the firmware ([`crate::ControlBody::SimulateSensors`]) say so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanSample {
     /// Scans since boot, this one included.
@@ -151,6 +153,8 @@ pub struct ScanSample {
     pub crc_errors: u16,
     /// How long it took, milliseconds.
     pub duration_ms: u32,
+    /// Whether these sensors exist in the firmware only.
+    pub simulated: bool,
 }
 
 /// One stack, bytes.
@@ -171,6 +175,9 @@ pub struct NetworkSample {
     pub frames_received: u32,
     /// Frames sent by the driver.
     pub frames_sent: u32,
+    /// Frames that the driver discarded: damaged ones, and those that came while all buffers were full;
+    /// several of these in a row may count as one.
+    pub frames_discarded: u32,
     /// MQTT messages published.
     pub messages_published: u32,
     /// Commands received.
@@ -234,8 +241,9 @@ pub enum Refusal {
     NoMutants,
     /// A value is outside its range.
     OutOfRange,
-    /// The configuration could not be written to flash.
+    /// What is to be kept could not be: flash refused it, or there is too little memory for it.
     Storage,
-    /// The image has no driver for that network, or the other one already runs: reset first.
+    /// The image has no driver for that network, or another one already runs, be it with another
+    /// access point: reset first.
     Network,
 }

@@ -33,7 +33,7 @@ pub use framing::{DecodeError, EncodeError, Frame, FrameDecoder, encode};
 pub use trace::{CallPath, TraceEvent, TraceFrame};
 
 /// The version of all frames in this crate. It changes whenever a frame changes its meaning or shape.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// The name of RTT up channel 0: defmt.
 pub const CHANNEL_DEFMT: &str = "defmt";

@@ -295,7 +295,7 @@ fn refusal(reason: firmware_wire::Refusal) -> &'static str {
         Refusal::NoTestHooks => "the firmware was built without `test-hooks`",
         Refusal::NoMutants => "the firmware was built without `mutants`",
         Refusal::OutOfRange => "a value is out of range",
-        Refusal::Storage => "the configuration could not be written to flash",
-        Refusal::Network => "that network driver is not there, or another one runs already",
+        Refusal::Storage => "flash refused to keep it, or there is too little memory for it",
+        Refusal::Network => "that network driver is not there, or another network runs already",
     }
 }

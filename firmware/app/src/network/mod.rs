@@ -76,9 +76,9 @@ async fn watch_link() -> ! {
 #[embassy_executor::task]
 async fn drop_link() -> ! {
     loop {
-        let duration = crate::faults::network_dropped().await;
+        let until = crate::faults::network_dropped().await;
         open_eth::set_dropped(true);
-        Timer::after(duration).await;
+        Timer::at(until).await;
         open_eth::set_dropped(false);
     }
 }

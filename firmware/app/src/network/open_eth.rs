@@ -20,7 +20,7 @@ use esp_hal::{
 };
 use portable_atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::heap;
+use crate::{heap, status::FRAMES_DISCARDED};
 
 const BASE: usize = 0x600C_D000;
 
@@ -117,7 +117,12 @@ fn descriptor(index: usize) -> usize {
 
 #[esp_hal::ram]
 extern "C" fn on_interrupt() {
-    write(INT_SOURCE, read(INT_SOURCE));
+    let raised = read(INT_SOURCE);
+    write(INT_SOURCE, raised);
+    // A frame came while all buffers were full; more than one before this counts as one.
+    if raised & INT_BUSY != 0 {
+        FRAMES_DISCARDED.increment();
+    }
     WAKER.wake();
 }
 
@@ -191,6 +196,7 @@ impl OpenEth {
             if status & BD_RX_ERRORS == 0 && (FCS_BYTES..=BUFFER_BYTES).contains(&length) {
                 return Some(length - FCS_BYTES);
             }
+            FRAMES_DISCARDED.increment();
             give_back(&mut self.rx);
         }
     }

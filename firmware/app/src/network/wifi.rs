@@ -41,14 +41,22 @@ async fn wait_for_disconnect(controller: &mut WifiController<'static>) {
     #[cfg(feature = "test-hooks")]
     {
         use embassy_futures::select::{Either, select};
-        let dropped = select(
-            controller.wait_for_disconnect_async(),
-            crate::faults::network_dropped(),
-        )
-        .await;
-        if let Either::Second(duration) = dropped {
-            let _ = controller.disconnect_async().await;
-            Timer::after(duration).await;
+        use embassy_time::Instant;
+        loop {
+            let dropped = select(
+                controller.wait_for_disconnect_async(),
+                crate::faults::network_dropped(),
+            );
+            match dropped.await {
+                Either::First(_) => return,
+                // Injected while there was no association; that was dropped enough.
+                Either::Second(until) if until <= Instant::now() => {}
+                Either::Second(until) => {
+                    let _ = controller.disconnect_async().await;
+                    Timer::at(until).await;
+                    return;
+                }
+            }
         }
     }
     #[cfg(not(feature = "test-hooks"))]

@@ -1,7 +1,8 @@
 //! The sensors: read again and again, told to the controller.
 //!
 //! Points belong to sensors for good: which sensor has which point is kept in flash, so that one that
-//! is missing at boot is reported as missing, and none takes its place. Provisioning starts over.
+//! is missing at boot is reported as missing, and none takes its place. Provisioning with another
+//! device id starts over.
 
 mod line;
 #[cfg(feature = "test-hooks")]
@@ -13,6 +14,7 @@ use firmware_control::{Clock as _, Measurement, POINTS, Reading, Tenths};
 use firmware_onewire::{Bus, Outcome, Resolution, Rom, Scanner, Settings};
 use firmware_wire::{DeviceBody, ScanSample};
 pub use line::OneWireLine;
+use portable_atomic::{AtomicBool, Ordering::Relaxed};
 use static_cell::ConstStaticCell;
 
 use crate::{clock::DeviceClock, desk::Desk, stack, storage, telemetry, watchdog};
@@ -32,9 +34,17 @@ const SETTINGS: Settings = Settings {
 /// Whoever installs the device anew wants all sensors found anew.
 static START_OVER: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
+/// Flash does not hold yet which sensor has which point.
+static UNKEPT: AtomicBool = AtomicBool::new(false);
+
 /// Forgets which sensor has which point; the next scan finds them anew.
 pub fn start_over() {
     START_OVER.signal(());
+}
+
+/// Keeps which sensor has which point once more, after the next scan.
+pub fn keep_again() {
+    UNKEPT.store(true, Relaxed);
 }
 
 /// Reads the sensors for ever.
@@ -79,7 +89,11 @@ async fn scan(
     let report = scanner.scan(bus).await;
     if report.newcomers > 0 {
         defmt::info!("{=usize} sensors found", report.newcomers);
-        remember(scanner).await;
+        UNKEPT.store(true, Relaxed);
+    }
+    // Tried again after the next scan when it fails.
+    if UNKEPT.load(Relaxed) && remember(scanner).await {
+        UNKEPT.store(false, Relaxed);
     }
     let crc_errors = scanner
         .statistics()
@@ -147,13 +161,22 @@ async fn recall(scanner: &mut Scanner<POINTS>) {
     }
 }
 
-/// Keeps which sensor has which point.
-async fn remember(scanner: &Scanner<POINTS>) {
+/// Keeps which sensor has which point; whether that worked.
+async fn remember(scanner: &Scanner<POINTS>) -> bool {
     let mut table = [0; TABLE_BYTES];
     for (point, sensor) in scanner.points() {
         table[point * 8..][..8].copy_from_slice(&sensor.rom.bytes());
     }
-    if let Err(error) = storage::with(|s| s.keep(storage::Kept::Sensors, &table)).await {
+    let kept = storage::with(|s| {
+        if START_OVER.signaled() {
+            // It is just being forgotten.
+            return Ok(());
+        }
+        s.keep(storage::Kept::Sensors, &table)
+    })
+    .await;
+    if let Err(error) = kept {
         defmt::error!("the sensors' points are not kept: {}", error);
     }
+    kept.is_ok()
 }

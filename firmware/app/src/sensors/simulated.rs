@@ -68,7 +68,10 @@ pub(super) fn scan(desk: &Desk) -> Option<ScanSample> {
     if count_of == 0 {
         return None;
     }
-    let mut sample = ScanSample::default();
+    let mut sample = ScanSample {
+        simulated: true,
+        ..ScanSample::default()
+    };
     desk.with(|controller| {
         let now = DeviceClock.now();
         for (id, simulated) in readings[..count_of].iter().enumerate() {

@@ -6,8 +6,9 @@
 
 #![allow(unsafe_code)]
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use core::{
+    alloc::Layout,
     ffi::{c_int, c_uchar, c_void},
     ptr::{self, NonNull},
     slice,
@@ -16,7 +17,7 @@ use core::{
 use esp_hal::rng::Rng;
 use mbedtls_rs_sys as c;
 
-use super::Settings;
+use super::{NO_MEMORY, Settings, Unsound};
 
 /// Ciphertext on its way, bytes each way: larger records go through in pieces.
 const WIRE_BYTES: usize = 1_024;
@@ -58,22 +59,24 @@ impl Engine {
             .get_mut(..settings.server_name.len())
             .ok_or("the server's name is too long")?
             .copy_from_slice(settings.server_name.as_bytes());
-        let authority =
-            Certificate::parse(settings.authority).ok_or("the authority that is kept is none")?;
+        let authority = Certificate::parse(settings.authority)
+            .map_err(|unsound| unsound.or("the authority that is kept is none"))?;
         let client = match settings.client {
             Some((certificate, key)) => Some((
-                Certificate::parse(certificate).ok_or("the client certificate kept is none")?,
-                PrivateKey::parse(&key).ok_or("the client key that is kept is none")?,
+                Certificate::parse(certificate)
+                    .map_err(|unsound| unsound.or("the client certificate kept is none"))?,
+                PrivateKey::parse(&key)
+                    .map_err(|unsound| unsound.or("the client key that is kept is none"))?,
             )),
             None => None,
         };
         let engine = Self {
-            ssl: Owned::new(),
-            config: Owned::new(),
+            ssl: Owned::new().ok_or(NO_MEMORY)?,
+            config: Owned::new().ok_or(NO_MEMORY)?,
             authority,
             client,
-            wire: Owned::new(),
-            clock: Owned::new(),
+            wire: Owned::new().ok_or(NO_MEMORY)?,
+            clock: Owned::new().ok_or(NO_MEMORY)?,
         };
         // Safety: see `set_up`; the name ends with a zero.
         unsafe { engine.set_up(&name, settings.now_unix_s) }.map_err(words)?;
@@ -218,26 +221,50 @@ fn step(code: c_int) -> Step {
 
 fn words(code: i32) -> &'static str {
     match code {
-        c::MBEDTLS_ERR_SSL_ALLOC_FAILED
-        | c::MBEDTLS_ERR_X509_ALLOC_FAILED
-        | c::MBEDTLS_ERR_MPI_ALLOC_FAILED => "too little memory for TLS",
+        code if is_shortage(code) => NO_MEMORY,
         c::MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE => "the server ended the TLS handshake",
         _ => "the TLS handshake failed",
     }
 }
 
+/// Whether `code` says that there was no memory. Errors of what is parsed are made of two: that of
+/// X.509 or of keys, in the higher bits, and that of what lies below it.
+fn is_shortage(code: i32) -> bool {
+    const LOW_BITS: i32 = 0x7F;
+    /// `psa/crypto_values.h`.
+    const PSA_ERROR_INSUFFICIENT_MEMORY: i32 = -141;
+    matches!(
+        code,
+        c::MBEDTLS_ERR_SSL_ALLOC_FAILED
+            | c::MBEDTLS_ERR_X509_ALLOC_FAILED
+            | c::MBEDTLS_ERR_PK_ALLOC_FAILED
+            | PSA_ERROR_INSUFFICIENT_MEMORY
+    ) || matches!(
+        -(-code & LOW_BITS),
+        c::MBEDTLS_ERR_ASN1_ALLOC_FAILED | c::MBEDTLS_ERR_MPI_ALLOC_FAILED
+    )
+}
+
+/// What a parser's `code` says of the bytes.
+fn sound(code: i32) -> Result<(), Unsound> {
+    match code {
+        0 => Ok(()),
+        code if is_shortage(code) => Err(Unsound::NoMemory),
+        _ => Err(Unsound::Malformed),
+    }
+}
+
 /// Whether these bytes are a certificate.
-pub(super) fn is_certificate(bytes: &[u8]) -> bool {
-    let Ok(mut copy) = crate::heap::vec(bytes.len()) else {
-        return false;
-    };
+pub(super) fn check_certificate(bytes: &[u8]) -> Result<(), Unsound> {
+    let mut copy =
+        crate::heap::vec(bytes.len()).map_err(|crate::heap::Refused| Unsound::NoMemory)?;
     copy.extend_from_slice(bytes);
-    Certificate::parse(copy).is_some()
+    Certificate::parse(copy).map(drop)
 }
 
 /// Whether these bytes are a private key.
-pub(super) fn is_private_key(bytes: &[u8]) -> bool {
-    PrivateKey::parse(bytes).is_some()
+pub(super) fn check_private_key(bytes: &[u8]) -> Result<(), Unsound> {
+    PrivateKey::parse(bytes).map(drop)
 }
 
 /// A parsed certificate, which points into its bytes.
@@ -247,14 +274,15 @@ struct Certificate {
 }
 
 impl Certificate {
-    fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let object = Owned::<c::mbedtls_x509_crt>::new();
+    fn parse(bytes: Vec<u8>) -> Result<Self, Unsound> {
+        let object = Owned::<c::mbedtls_x509_crt>::new().ok_or(Unsound::NoMemory)?;
         // Safety: the object is initialised; the bytes live as long as it, at the same address, as
         // the vector is not changed.
         let code = unsafe {
             c::mbedtls_x509_crt_parse_der_nocopy(object.0.as_ptr(), bytes.as_ptr(), bytes.len())
         };
-        (code == 0).then_some(Self {
+        sound(code)?;
+        Ok(Self {
             object,
             _bytes: bytes,
         })
@@ -264,8 +292,8 @@ impl Certificate {
 struct PrivateKey(Owned<c::mbedtls_pk_context>);
 
 impl PrivateKey {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let object = Owned::<c::mbedtls_pk_context>::new();
+    fn parse(bytes: &[u8]) -> Result<Self, Unsound> {
+        let object = Owned::<c::mbedtls_pk_context>::new().ok_or(Unsound::NoMemory)?;
         // Safety: the object is initialised, and the bytes are copied. A key parsed before PSA is
         // set up, which does nothing the second time, could not be used.
         let code = unsafe {
@@ -282,7 +310,8 @@ impl PrivateKey {
                 code => code,
             }
         };
-        (code == 0).then_some(Self(object))
+        sound(code)?;
+        Ok(Self(object))
     }
 }
 
@@ -418,12 +447,15 @@ unsafe extern "C" fn mbedtls_psa_external_get_random(
 struct Owned<T: Object>(NonNull<T>);
 
 impl<T: Object> Owned<T> {
-    fn new() -> Self {
-        let place = Box::into_raw(Box::<T>::new_uninit());
+    /// None when there is no memory for it, which a box would panic at.
+    fn new() -> Option<Self> {
+        const { assert!(size_of::<T>() > 0) };
+        // Safety: the layout's size is not 0.
+        let place = unsafe { alloc::alloc::alloc(Layout::new::<T>()) };
+        let place = NonNull::new(place)?.cast();
         // Safety: the place is there for this object, which is initialised before anybody reads it.
-        unsafe { T::init(place.cast()) };
-        // Safety: a box's address is not 0.
-        Self(unsafe { NonNull::new_unchecked(place.cast()) })
+        unsafe { T::init(place.as_ptr()) };
+        Some(Self(place))
     }
 }
 
@@ -433,9 +465,7 @@ impl<T: Object> Drop for Owned<T> {
         // see `Engine`.
         unsafe {
             T::free(self.0.as_ptr());
-            drop(Box::from_raw(
-                self.0.as_ptr().cast::<core::mem::MaybeUninit<T>>(),
-            ));
+            alloc::alloc::dealloc(self.0.as_ptr().cast(), Layout::new::<T>());
         }
     }
 }

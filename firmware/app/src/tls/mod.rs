@@ -20,6 +20,13 @@ use engine::{Engine, Step};
 /// and what the handshake computes with. Measured: `docs/performance.md`.
 pub const SESSION_BYTES_MAX: usize = 60 * 1024;
 
+/// The largest block among them, bytes: a buffer for a record, with its header and what encryption
+/// adds.
+pub const SESSION_BLOCK_BYTES: usize = 17 * 1024;
+
+/// Why no session is begun, in the words of every place that finds it out.
+const NO_MEMORY: &str = "too little memory for TLS";
+
 /// Whom to trust, whom to expect, and how to show who we are.
 pub(crate) struct Settings<'s> {
     /// The authority's certificate, DER.
@@ -50,8 +57,8 @@ impl Session {
         socket: &mut TcpSocket<'_>,
         settings: Settings<'_>,
     ) -> Result<Self, &'static str> {
-        if !heap::may_take(SESSION_BYTES_MAX) {
-            return Err("too little memory for TLS");
+        if !heap::may_take(SESSION_BYTES_MAX, SESSION_BLOCK_BYTES) {
+            return Err(NO_MEMORY);
         }
         let mut engine = Engine::new(settings)?;
         loop {
@@ -151,10 +158,31 @@ async fn exchange(
     }
 }
 
-/// Whether these bytes are what `slot` is for: a certificate, or a private key, in DER.
-pub fn is_sound(slot: CertificateSlot, bytes: &[u8]) -> bool {
+/// Why bytes are not taken for a certificate or a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsound {
+    /// They are none.
+    Malformed,
+    /// There is too little memory to look.
+    NoMemory,
+}
+
+impl Unsound {
+    fn or(self, malformed: &'static str) -> &'static str {
+        match self {
+            Self::Malformed => malformed,
+            Self::NoMemory => NO_MEMORY,
+        }
+    }
+}
+
+/// Checks that these bytes are what `slot` is for: a certificate, or a private key, in DER.
+///
+/// # Errors
+/// [`Unsound`].
+pub fn check(slot: CertificateSlot, bytes: &[u8]) -> Result<(), Unsound> {
     match slot {
-        CertificateSlot::Authority | CertificateSlot::Client => engine::is_certificate(bytes),
-        CertificateSlot::ClientKey => engine::is_private_key(bytes),
+        CertificateSlot::Authority | CertificateSlot::Client => engine::check_certificate(bytes),
+        CertificateSlot::ClientKey => engine::check_private_key(bytes),
     }
 }

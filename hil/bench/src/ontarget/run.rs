@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::{Program, Test};
 use crate::{
-    Bench, BenchError, FirmwareImage,
+    Bench, BenchError, FirmwareImage, Sensors,
     backtrace::BacktraceFrame,
     event::{BenchEvent, LogLine},
     session::{Worker, backtrace_of_halted},
@@ -134,7 +134,8 @@ impl From<Stop> for Outcome {
 }
 
 /// Runs the tests of `image`, which is `program`, and for which `wanted` is true. The image must be
-/// in the flash: [`Bench::flash`]. `tell` hears of everything as it happens.
+/// in the flash: [`Bench::flash`]. `tell` hears of everything as it happens. The rig's sensors, if it
+/// has a bus, are put on it first, and measure 25 °C.
 ///
 /// Dropping the future leaves the program running; the next run resets it.
 ///
@@ -148,6 +149,7 @@ pub async fn run(
     options: &RunOptions,
     mut tell: impl FnMut(TestEvent),
 ) -> Result<Vec<TestResult>, BenchError> {
+    place_sensors(bench).await?;
     bench.listen_to(image).await?;
     let mut results = vec![];
     let mut finish = |result: TestResult, tell: &mut dyn FnMut(TestEvent)| {
@@ -209,6 +211,19 @@ pub async fn run(
         }
     }
     Ok(results)
+}
+
+async fn place_sensors(bench: &Bench) -> Result<(), BenchError> {
+    let Some(sensors) = bench.sensors().filter(Sensors::are_on_a_bus) else {
+        return Ok(());
+    };
+    let of_rig = bench.rig().rig.fixture.as_ref();
+    let count = of_rig.map_or(0, |fixture| fixture.sensors);
+    sensors.place(count).await?;
+    for sensor in 0..count {
+        sensors.set_temperature(sensor, 25.0).await?;
+    }
+    Ok(())
 }
 
 fn image_name(image: &FirmwareImage) -> String {

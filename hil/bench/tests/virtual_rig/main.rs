@@ -2,5 +2,6 @@
 
 mod bad_days;
 mod good_days;
+mod on_command;
 mod ontarget;
 mod scene;

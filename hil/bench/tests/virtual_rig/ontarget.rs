@@ -5,12 +5,16 @@ use hil_bench::{
     ontarget::{Outcome, Program, RunOptions, TestEvent, TestResult, inspect, run},
 };
 
-use crate::scene::{rig, test_program};
+use crate::scene::{rig_with, test_program};
 
 /// Flashes `image` and runs its tests; the results, and what was told meanwhile.
 async fn results(name: &str, image: &FirmwareImage) -> (Vec<TestResult>, Vec<TestEvent>) {
     let project = tempfile::tempdir().expect("a directory");
-    let bench = Bench::open(&rig(name), OpenOptions::new(project.path(), "test")).await;
+    let rig = rig_with(
+        name,
+        "[fixture]\nkind = \"virtual\"\nsensors = 3\none-wire-pin = 10\nrelay-pins = []\n",
+    );
+    let bench = Bench::open(&rig, OpenOptions::new(project.path(), "test")).await;
     let bench = bench.expect("opens");
     bench.flash(image).await.expect("flashes");
     let program = inspect(image).expect("readable");

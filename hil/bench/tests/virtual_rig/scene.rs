@@ -11,14 +11,26 @@ use std::{
 use firmware_wire::{ControlBody, Fault, Hello};
 use hil_bench::{Bench, BenchEvent, Crash, FirmwareImage, OpenOptions, StampedEvent};
 use hil_rig::{ResolvedRig, Rig};
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, mpsc};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// The firmware with its test hooks, built once for all tests.
+/// The firmware with its test hooks.
 pub(crate) fn image() -> FirmwareImage {
-    let built = build(&["build", "--bins", "--features", "test-hooks"]);
-    load(&built, "firmware-app")
+    firmware(&["build", "--bins", "--features", "test-hooks"])
+}
+
+/// The firmware as it ships.
+fn shipping_image() -> FirmwareImage {
+    firmware(&["build", "--bins"])
+}
+
+fn firmware(arguments: &[&str]) -> FirmwareImage {
+    // Both are put in the same place: one is read before the other is built.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock();
+    load(&build(arguments), "firmware-app")
 }
 
 /// The on-target test program of that name.
@@ -79,8 +91,13 @@ fn build(arguments: &[&str]) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
-/// A virtual rig called `name`.
+/// A virtual rig called `name`, with no fixture.
 pub(crate) fn rig(name: &str) -> ResolvedRig {
+    rig_with(name, "")
+}
+
+/// A virtual rig called `name`, with these tables beside those that every rig has.
+pub(crate) fn rig_with(name: &str, tables: &str) -> ResolvedRig {
     let text = format!(
         r#"schema = 1
 name = "{name}"
@@ -94,7 +111,7 @@ kind = "virtual"
 driver = "ethernet"
 [broker]
 kind = "embedded"
-"#
+{tables}"#
     );
     Rig::parse(Path::new(&format!("{name}.toml")), &text)
         .and_then(|rig| rig.resolve(|_| None))
@@ -136,18 +153,39 @@ impl Scene {
     /// As [`Scene::new`], with other options.
     pub(crate) async fn with(name: &str, change: impl FnOnce(&mut OpenOptions)) -> Self {
         let image = image();
+        let flash = flashed(&image).await;
+        Self::open(name, &image, Some(flash), change).await
+    }
+
+    /// As [`Scene::new`], with the firmware as it ships.
+    pub(crate) async fn shipping(name: &str) -> Self {
+        Self::open(name, &shipping_image(), None, |_| {}).await
+    }
+
+    /// `flash` holds `image` if it is given.
+    async fn open(
+        name: &str,
+        image: &FirmwareImage,
+        flash: Option<&[u8]>,
+        change: impl FnOnce(&mut OpenOptions),
+    ) -> Self {
         let project = tempfile::tempdir().expect("a directory");
         let rig = rig(name);
-        let state = rig.rig.state_directory(project.path());
-        fs::create_dir_all(&state).expect("a directory");
-        fs::write(state.join("flash.bin"), flashed(&image).await).expect("a flash");
+        if let Some(flash) = flash {
+            let state = rig.rig.state_directory(project.path());
+            fs::create_dir_all(&state).expect("a directory");
+            fs::write(state.join("flash.bin"), flash).expect("a flash");
+        }
         let (sender, events) = mpsc::unbounded_channel();
         let mut options = OpenOptions::new(project.path(), name);
         options.events = Some(sender);
         options.silence = 5 * SECOND;
         change(&mut options);
         let bench = Bench::open(&rig, options).await.expect("opens");
-        bench.listen_to(&image).await.expect("listens");
+        if flash.is_none() {
+            bench.flash(image).await.expect("flashes");
+        }
+        bench.listen_to(image).await.expect("listens");
         bench.reset().await.expect("resets");
         let hello = bench.device().wait_boot(10 * SECOND).await.expect("boots");
         Self {
