@@ -20,7 +20,7 @@ use crate::{
     event::{Crash, RttProblem},
     monitor::is_connected,
     session::SessionHandle,
-    shared::{Losses, Shared},
+    shared::{Losses, Received, Shared},
 };
 
 /// How long a control frame may take to be answered, bench time. Provisioning erases a flash sector.
@@ -218,6 +218,12 @@ impl Device {
     #[must_use]
     pub fn losses(&self) -> Losses {
         self.shared.losses()
+    }
+
+    /// How many bytes were read from RTT since the bench was opened.
+    #[must_use]
+    pub fn received(&self) -> Received {
+        self.shared.received()
     }
 
     /// The next reset is part of a scenario: it is no crash.

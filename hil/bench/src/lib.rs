@@ -56,5 +56,5 @@ pub use flash::FlashReport;
 pub use image::{FirmwareImage, ImageError};
 pub use lease::{FileLeases, Holder, Lease, Leases};
 pub use provision::provision;
-pub use shared::Losses;
+pub use shared::{Losses, Received};
 pub use tasks::TaskSize;

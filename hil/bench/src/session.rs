@@ -594,6 +594,7 @@ impl Worker {
         let channels = [Channel::Defmt, Channel::Telemetry, Channel::Trace];
         for (channel, buffer) in channels.into_iter().zip(&mut self.buffers) {
             if !buffer.is_empty() {
+                self.shared.count_received(channel, buffer.len());
                 monitor.received(now, channel, buffer, &mut events);
                 buffer.clear();
             }

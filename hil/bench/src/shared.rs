@@ -63,6 +63,17 @@ impl Losses {
     }
 }
 
+/// Bytes read from each RTT up channel since the bench was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// The log.
+    pub defmt: u64,
+    /// The telemetry.
+    pub telemetry: u64,
+    /// The allocation trace.
+    pub trace: u64,
+}
+
 /// See the file's header.
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
@@ -79,6 +90,7 @@ pub(crate) struct Shared {
     /// What is wrong with RTT, if something is.
     pub(crate) rtt: watch::Sender<Option<RttProblem>>,
     losses: Mutex<Losses>,
+    received: Mutex<Received>,
     answers: Mutex<HashMap<u32, oneshot::Sender<Outcome>>>,
 }
 
@@ -95,12 +107,28 @@ impl Shared {
             address: watch::Sender::new(None),
             rtt: watch::Sender::new(None),
             losses: Mutex::default(),
+            received: Mutex::default(),
             answers: Mutex::default(),
         }
     }
 
     pub(crate) fn losses(&self) -> Losses {
         *self.losses.lock()
+    }
+
+    pub(crate) fn received(&self) -> Received {
+        *self.received.lock()
+    }
+
+    /// Counts bytes that were read from `channel`.
+    pub(crate) fn count_received(&self, channel: Channel, bytes: usize) {
+        let mut received = self.received.lock();
+        let count = match channel {
+            Channel::Defmt => &mut received.defmt,
+            Channel::Telemetry => &mut received.telemetry,
+            Channel::Trace => &mut received.trace,
+        };
+        *count += bytes as u64;
     }
 
     /// Where the answer to control frame `sequence` will come.
