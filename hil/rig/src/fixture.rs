@@ -13,7 +13,7 @@ use crate::{
     Probe, UsbSelector,
     check::selector,
     problem::{Problem, Problems},
-    section::Section,
+    section::{Placed, Section},
 };
 
 /// The places for sensors that a fixture can have.
@@ -63,6 +63,8 @@ pub struct FixtureBoard {
     pub port: BoardPort,
     /// Whether its power switch is in the device's supply.
     pub switches_power: bool,
+    /// Whether the sensors lose their supply with the device.
+    pub sensors_on_device_supply: bool,
 }
 
 /// How a fixture board is found.
@@ -81,8 +83,9 @@ enum Kind {
     Firmware,
 }
 
-const OF_VIRTUAL: [&str; 3] = ["one-wire-pin", "relay-pins", "sensors-on-device-supply"];
+const OF_VIRTUAL: [&str; 2] = ["one-wire-pin", "relay-pins"];
 const OF_BOARD: [&str; 3] = ["port", "usb", "switches-power"];
+const OF_BOTH: [&str; 1] = ["sensors-on-device-supply"];
 
 /// Checks the table.
 pub(crate) fn fixture(
@@ -131,8 +134,9 @@ pub(crate) fn fixture(
             FixtureKind::Board(board?)
         }
         Kind::Firmware => {
-            let elsewhere: [(&[&str], &str); 2] = [
+            let elsewhere: [(&[&str], &str); 3] = [
                 (&OF_VIRTUAL, "`kind = \"virtual\"`"),
+                (&OF_BOTH, "`kind = \"virtual\"`"),
                 (&OF_BOARD, "`kind = \"board\"`"),
             ];
             finish(section, problems, &elsewhere);
@@ -234,7 +238,18 @@ fn relay_pins(
 }
 
 fn board(section: &mut Section<'_, '_>, problems: &mut Problems) -> Option<FixtureBoard> {
-    let switches_power = section.flag(problems, "switches-power");
+    let switches_power = section.flag(problems, "switches-power").unwrap_or(false);
+    let on_device = section.placed_flag(problems, "sensors-on-device-supply");
+    if let (false, Some(Placed { value: true, span })) = (switches_power, &on_device) {
+        problems.push(
+            Problem::new(
+                "the board does not know when the device has no power",
+                span.clone(),
+                "so its sensors can't lose theirs with it",
+            )
+            .help("write `switches-power = true`, if the board's switch is in the device's supply"),
+        );
+    }
     let usb = section.text(problems, "usb");
     let port = match usb {
         Some(text) => {
@@ -255,6 +270,8 @@ fn board(section: &mut Section<'_, '_>, problems: &mut Problems) -> Option<Fixtu
     };
     Some(FixtureBoard {
         port: port?,
-        switches_power: switches_power.unwrap_or(false),
+        switches_power,
+        // As real ones would be wired.
+        sensors_on_device_supply: on_device.map_or(switches_power, |flag| flag.value),
     })
 }

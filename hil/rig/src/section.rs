@@ -150,9 +150,17 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 
     pub(crate) fn flag(&mut self, problems: &mut Problems, key: &'static str) -> Option<bool> {
+        self.placed_flag(problems, key).map(|flag| flag.value)
+    }
+
+    pub(crate) fn placed_flag(
+        &mut self,
+        problems: &mut Problems,
+        key: &'static str,
+    ) -> Option<Placed<bool>> {
         let (value, span) = self.entry(key)?;
         match value.get_ref() {
-            DeValue::Boolean(flag) => Some(*flag),
+            DeValue::Boolean(flag) => Some(Placed { value: *flag, span }),
             other => {
                 wrong_type(key, "`true` or `false`", other, span).report(problems);
                 None

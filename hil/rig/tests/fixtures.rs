@@ -103,6 +103,7 @@ fn a_board_is_found_by_its_port_or_its_usb_numbers() {
     let expected = FixtureBoard {
         port: BoardPort::Path("/dev/ttyACM0".into()),
         switches_power: true,
+        sensors_on_device_supply: true,
     };
     let Some(Fixture {
         kind: FixtureKind::Board(board),
@@ -124,7 +125,7 @@ fn a_board_is_found_by_its_port_or_its_usb_numbers() {
         panic!("{:?}", board.port);
     };
     assert_eq!(selector.to_string(), "2e8a:000a:E661");
-    assert!(!board.switches_power);
+    assert!(!board.switches_power && !board.sensors_on_device_supply);
 }
 
 #[test]
@@ -178,6 +179,13 @@ fn every_mistake_in_a_fixture_is_told() {
         "[fixture]\nkind = \"board\"\nport = \"a\"\nusb = \"2e8a:000a\"\n",
         expect![[r#"
             the board has both a `port` and a `usb` | keep the one that names the board for sure
+        "#]],
+    );
+    check(
+        USB,
+        "[fixture]\nkind = \"board\"\nport = \"a\"\nsensors-on-device-supply = true\n",
+        expect![[r#"
+            the board does not know when the device has no power | write `switches-power = true`, if the board's switch is in the device's supply
         "#]],
     );
     check(
