@@ -228,7 +228,7 @@ fn write_slots(byte: u8) -> [u8; 8] {
 }
 
 /// The first data bit is sampled 13 µs into the slot, within the 15 µs for which a device's bit is
-/// valid (data sheet, figure 15); what comes later depends on when the device lets go.
+/// valid (data sheet, figures 16 and 17); what comes later depends on when the device lets go.
 fn read_slot(slot: u8) -> bool {
     slot & 1 != 0
 }

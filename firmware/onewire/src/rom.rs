@@ -19,7 +19,7 @@ pub fn crc8(bytes: &[u8]) -> u8 {
 pub struct Rom([u8; 8]);
 
 impl Rom {
-    /// The family code of the DS18B20 (data sheet, figure 9).
+    /// The family code of the DS18B20 (data sheet, figure 8).
     pub const DS18B20: u8 = 0x28;
 
     /// The ROM code as it travels: family code first, CRC last. None if the CRC does not fit or the

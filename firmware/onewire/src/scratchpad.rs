@@ -1,5 +1,5 @@
-//! The DS18B20's scratchpad: nine bytes, and what they say about a temperature (data sheet, figures 7
-//! to 10 and tables 1 and 2).
+//! The DS18B20's scratchpad: nine bytes, and what they say about a temperature (data sheet, figures
+//! 4, 9 and 10, tables 1 and 2).
 
 use core::fmt;
 
