@@ -4,6 +4,7 @@ use core::cell::RefCell;
 
 use critical_section::Mutex;
 use firmware_control::{Clock as _, Measurement, POINTS, Reading, Tenths};
+use firmware_onewire::{Rom, crc8};
 use firmware_wire::{Refusal, ScanSample, SimulatedReading};
 
 use super::count;
@@ -78,11 +79,19 @@ pub(super) fn scan(desk: &Desk) -> Option<ScanSample> {
             let reading = reading(*simulated);
             sample.crc_errors += u16::from(*simulated == SimulatedReading::CrcError);
             count(&mut sample, reading);
-            let sensor_id = 0x28FF_5100_0000_0000 | ((id as u64 + 1) << 8);
+            let sensor_id = sensor_id(id as u8);
             controller.measured(now, id, Some(Measurement { sensor_id, reading }));
         }
     });
     Some(sample)
+}
+
+/// The code of a sensor: as the bench gives them to the sensors of a fixture board, so that scenarios
+/// know a sensor by its code on every rig.
+fn sensor_id(sensor: u8) -> u64 {
+    let mut code = [Rom::DS18B20, 0xFF, sensor + 1, 0, 0, 0, 0, 0];
+    code[7] = crc8(&code[..7]);
+    u64::from_be_bytes(code)
 }
 
 /// What a DS18B20 and the code that reads it would make of it.
