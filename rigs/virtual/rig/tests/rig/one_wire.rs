@@ -20,6 +20,13 @@ const INT_CLR: i32 = 0x10;
 const CLKDIV: i32 = 0x14;
 const CONF1: i32 = 0x24;
 
+/// Interrupts: the receiver has as many characters as it was told, the transmitter has none left.
+const RX_FULL: u32 = 1;
+const TX_DONE: u32 = 1 << 14;
+/// Eight data bits, one stop bit; and what empties the receiver.
+const CONF0: u32 = 0x1000_001C;
+const RX_RESET: u32 = 1 << 17;
+
 /// 40 MHz / 4166 + 10/16 and 40 MHz / 347 + 3/16, the first with a divider of 2 before it.
 const SLOW: (u32, u32) = (0x0370_1000, 5 << 20 | 2083);
 const FAST: (u32, u32) = (0x0370_0000, 3 << 20 | 347);
@@ -156,25 +163,43 @@ fn set_up(a: &mut Assembler, setup: &Setup) {
     a.word(0x3004_7073); // csrci mstatus, 8
     a.li(S0, UART1);
     // What the pin did while it was set up is forgotten.
-    write(a, UART1 + 0x20, 0x1000_001C | 1 << 17);
-    write(a, UART1 + 0x20, 0x1000_001C);
+    write(a, UART1 + 0x20, CONF0 | RX_RESET);
+    write(a, UART1 + 0x20, CONF0);
 }
 
-/// Sleeps until t0 characters have come. Returns by t6; uses t1.
+/// Sleeps until t0 characters have come, or all are sent and their echo is overdue: then what came is thrown away.
+/// Returns by t6; uses t1.
 fn wait(a: &mut Assembler) -> Label {
     let start = a.here();
     a.sw(T0, S0, CONF1);
     a.li(T1, u32::MAX);
     a.sw(T1, S0, INT_CLR);
-    a.li(T1, 1);
+    a.li(T1, TX_DONE | RX_FULL);
     a.sw(T1, S0, INT_ENA);
     let sleep = a.here();
-    let done = a.label();
+    let (done, sent) = (a.label(), a.label());
     a.lw(T1, S0, INT_RAW);
-    a.andi(T1, T1, 1);
+    a.andi(T1, T1, RX_FULL as i32);
     a.bne(T1, ZERO, done);
+    a.lw(T1, S0, INT_RAW);
+    a.srli(T1, T1, TX_DONE.trailing_zeros() as i32);
+    a.andi(T1, T1, 1);
+    a.bne(T1, ZERO, sent);
     a.word(WFI);
     a.jal(ZERO, sleep);
+    // The echo of the last character may take another bit or two; of 104 µs at most.
+    a.bind(sent);
+    a.li(A6, 30_000);
+    let patience = a.here();
+    a.lw(T1, S0, INT_RAW);
+    a.andi(T1, T1, RX_FULL as i32);
+    a.bne(T1, ZERO, done);
+    a.addi(A6, A6, -1);
+    a.bne(A6, ZERO, patience);
+    a.li(T1, CONF0 | RX_RESET);
+    a.sw(T1, S0, 0x20);
+    a.li(T1, CONF0);
+    a.sw(T1, S0, 0x20);
     a.bind(done);
     a.sw(ZERO, S0, INT_ENA);
     a.jalr(ZERO, T6, 0);
