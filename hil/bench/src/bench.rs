@@ -18,14 +18,20 @@ use virtual_rig::VirtualRig;
 use crate::{
     BenchError, BenchEvent, Clock, Device, FileLeases, FirmwareImage, FlashReport, Lease, Leases,
     backtrace::BacktraceFrame,
-    event::StampedEvent,
-    fixture::{self, BoardSource, Power, Relays, Sensors},
+    event::{FirstAid, StampedEvent},
+    fixture::{self, BoardSource, Power, Relays, Sensors, Wiring},
     flash,
     probe::{Opener, register_plugins},
-    session::{Flow, SessionThread},
+    session::{Flow, SessionThread, chain},
     shared::Shared,
     simulated::{self, SimulatedFlow},
 };
+
+/// How long a device that was given power may take until its debug port is there, wall time: USB
+/// devices are found within about a second.
+const PROBE_COMES_WITHIN: Duration = Duration::from_secs(10);
+/// For how long the device's power is taken away as first aid, bench time: capacitors run empty.
+const POWER_CYCLE: Duration = Duration::from_secs(1);
 
 /// How a bench is opened, beyond what the rig says.
 #[derive(Debug)]
@@ -67,7 +73,6 @@ enum Fixture {
     None,
     Board {
         board: fixture::Board,
-        switches_power: bool,
         #[expect(dead_code, reason = "held for its drop")]
         port: fixture::PortThread,
     },
@@ -77,12 +82,13 @@ enum Fixture {
 
 /// A rig opened.
 ///
-/// Dropping it closes it: RTT drained, the chip left running, the virtual rig stopped with its
-/// flash kept, the lease given back. [`Bench::close`] does the same without blocking the runtime.
+/// Dropping it closes it: RTT drained, the chip left running, a fixture board left safe (no sensors,
+/// no faults, and no power for the device where the board switches it), the virtual rig stopped with
+/// its flash kept, the lease given back. [`Bench::close`] does the same without blocking the runtime.
 pub struct Bench {
     // In the order in which they must end.
-    fixture: Fixture,
     session: SessionThread,
+    fixture: Fixture,
     virtual_rig: Option<VirtualRig>,
     forwarder: Option<JoinHandle<()>>,
     lease: Option<Box<dyn Lease>>,
@@ -129,21 +135,23 @@ impl Bench {
                 capture: options.capture.clone(),
             })?),
         };
-        let (clock, flow) = match &virtual_rig {
-            None => (Clock::wall(options.epoch), Flow::wall()),
-            Some(rig) => (
-                Clock::chip(Arc::new(rig.clock()), options.epoch),
-                Flow::Chip(Box::new(SimulatedFlow::new(rig.clock()))),
-            ),
+        let clock = match &virtual_rig {
+            None => Clock::wall(options.epoch),
+            Some(rig) => Clock::chip(Arc::new(rig.clock()), options.epoch),
         };
         let shared = Arc::new(Shared::new(clock, options.events));
-        let opener = Opener::new(&rig.rig, virtual_rig.as_ref().map(VirtualRig::selector));
-        let session =
-            SessionThread::start(opener, flow, Arc::clone(&shared), options.silence).await?;
+        // The probe may be in the device, and the device's power comes from the fixture.
+        let fixture = open_fixture(rig, virtual_rig.as_ref(), &shared).await?;
+        let opener = || Opener::new(&rig.rig, virtual_rig.as_ref().map(VirtualRig::selector));
+        let flow = || match &virtual_rig {
+            None => Flow::wall(),
+            Some(rig) => Flow::Chip(Box::new(SimulatedFlow::new(rig.clock()))),
+        };
+        let session = attach(&fixture, opener, flow, &shared, options.silence).await?;
         let device = Device::new(Arc::clone(&shared), session.handle());
         let mut bench = Self {
-            fixture: Fixture::None,
             session,
+            fixture,
             virtual_rig,
             forwarder: None,
             lease: Some(lease),
@@ -154,7 +162,6 @@ impl Bench {
             captures: AtomicBool::new(options.capture.is_some()),
         };
         bench.forward_events()?;
-        bench.open_fixture().await?;
         Ok(bench)
     }
 
@@ -172,39 +179,6 @@ impl Bench {
             source: Box::new(error),
         })?;
         self.forwarder = Some(forwarder);
-        Ok(())
-    }
-
-    async fn open_fixture(&mut self) -> Result<(), BenchError> {
-        let Some(of_rig) = &self.rig.rig.fixture else {
-            return Ok(());
-        };
-        let (source, switches_power) = match &of_rig.kind {
-            FixtureKind::Firmware => {
-                self.fixture = Fixture::Firmware;
-                return Ok(());
-            }
-            FixtureKind::Board(board) => {
-                (BoardSource::Rig(board.port.clone()), board.switches_power)
-            }
-            FixtureKind::Virtual(_) => match &self.virtual_rig {
-                Some(rig) => {
-                    let port = rig.fixture_port().map_err(|error| BenchError::VirtualRig {
-                        source: Box::new(error),
-                    })?;
-                    (BoardSource::Virtual(Box::new(move || port.path())), true)
-                }
-                // A rig file that says so was refused.
-                None => return Ok(()),
-            },
-        };
-        let (port, board) =
-            fixture::open(source, Arc::clone(&self.shared), self.session.handle()).await?;
-        self.fixture = Fixture::Board {
-            board,
-            switches_power,
-            port,
-        };
         Ok(())
     }
 
@@ -236,11 +210,9 @@ impl Bench {
     #[must_use]
     pub fn power(&self) -> Option<Power> {
         match &self.fixture {
-            Fixture::Board {
-                board,
-                switches_power: true,
-                ..
-            } if board.capabilities().power => Some(Power::new(board.clone())),
+            Fixture::Board { board, .. } if board.switches_power() => {
+                Some(Power::new(board.clone()))
+            }
             _ => None,
         }
     }
@@ -342,6 +314,18 @@ impl Bench {
         Ok(())
     }
 
+    /// Sees whether the fixture board is there, if the rig has one: what is wrong with its line is
+    /// known as events afterwards.
+    ///
+    /// # Errors
+    /// The fixture's.
+    pub async fn look_at_fixture(&self) -> Result<(), BenchError> {
+        match &self.fixture {
+            Fixture::Board { board, .. } => board.look().await,
+            Fixture::None | Fixture::Firmware => Ok(()),
+        }
+    }
+
     /// A disk that is full ends the record of the network, not the rig: this tells it, once.
     fn look_after_capture(&self) {
         let Some(rig) = &self.virtual_rig else { return };
@@ -367,11 +351,91 @@ impl Bench {
     }
 }
 
+async fn open_fixture(
+    rig: &ResolvedRig,
+    virtual_rig: Option<&VirtualRig>,
+    shared: &Arc<Shared>,
+) -> Result<Fixture, BenchError> {
+    let Some(of_rig) = &rig.rig.fixture else {
+        return Ok(Fixture::None);
+    };
+    let (source, wiring) = match (&of_rig.kind, virtual_rig) {
+        (FixtureKind::Firmware, _) => return Ok(Fixture::Firmware),
+        (FixtureKind::Board(board), _) => (
+            BoardSource::Rig(board.port.clone()),
+            Wiring {
+                switches_power: board.switches_power,
+                sensors_on_device_supply: board.sensors_on_device_supply,
+            },
+        ),
+        (FixtureKind::Virtual(wired), Some(rig)) => {
+            let port = rig.fixture_port().map_err(|error| BenchError::VirtualRig {
+                source: Box::new(error),
+            })?;
+            (
+                BoardSource::Virtual(Box::new(move || port.path())),
+                Wiring {
+                    switches_power: true,
+                    sensors_on_device_supply: wired.sensors_on_device_supply,
+                },
+            )
+        }
+        // A rig file that says so was refused.
+        (FixtureKind::Virtual(_), None) => return Ok(Fixture::None),
+    };
+    let (port, board) = fixture::open(source, wiring, Arc::clone(shared)).await?;
+    Ok(Fixture::Board { board, port })
+}
+
+/// Gives the device its power, where the fixture has it, and attaches to it: after a power cycle, if
+/// it must be.
+async fn attach(
+    fixture: &Fixture,
+    opener: impl Fn() -> Opener,
+    flow: impl Fn() -> Flow,
+    shared: &Arc<Shared>,
+    silence: Duration,
+) -> Result<SessionThread, BenchError> {
+    let board = match fixture {
+        Fixture::Board { board, .. } if board.switches_power() => Some(board),
+        _ => None,
+    };
+    let mut patience = Duration::ZERO;
+    if let Some(board) = board
+        && board.power_up().await?
+    {
+        patience = PROBE_COMES_WITHIN;
+    }
+    let start =
+        |patience| SessionThread::start(opener(), flow(), Arc::clone(shared), silence, patience);
+    let session = match (start(patience).await, board) {
+        // A device may be in a state that only the loss of its power ends.
+        (Err(error @ (BenchError::NoProbe { .. } | BenchError::Probe { .. })), Some(board)) => {
+            board.power_cycle(POWER_CYCLE).await?;
+            let again = start(PROBE_COMES_WITHIN).await;
+            shared.report((
+                None,
+                BenchEvent::FirstAid {
+                    rung: FirstAid::PowerCycle,
+                    helped: again.is_ok(),
+                    detail: chain(&error),
+                },
+            ));
+            again?
+        }
+        (outcome, _) => outcome?,
+    };
+    if let Fixture::Board { board, .. } = fixture {
+        board.attached(session.handle());
+    }
+    Ok(session)
+}
+
 impl Drop for Bench {
     fn drop(&mut self) {
-        // Before the probe's thread, which it tells of the device's supply.
-        self.fixture = Fixture::None;
+        // While the device still has its power, which the board may take as it goes.
         self.session.close();
+        self.fixture = Fixture::None;
         // Ends the stream of its events.
         self.virtual_rig = None;
         if let Some(forwarder) = self.forwarder.take() {
@@ -386,5 +450,81 @@ impl std::fmt::Debug for Bench {
         f.debug_struct("Bench")
             .field("rig", &self.rig.rig.name)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use hil_rig::Rig;
+    use virtual_rig::VirtualRigSettings;
+
+    use super::*;
+
+    /// A rig whose device has no power, as a real board has it when it starts.
+    fn unpowered(name: &str) -> (ResolvedRig, VirtualRig, Arc<Shared>) {
+        register_plugins();
+        let text = format!(
+            "schema = 1\nname = \"{name}\"\n[device]\nchip = \"esp32c3\"\nfirmware = \"a\"\n\
+             device-id = \"t1\"\n[probe]\nkind = \"virtual\"\n[network]\ndriver = \"ethernet\"\n\
+             [broker]\nkind = \"embedded\"\n[fixture]\nkind = \"virtual\"\n"
+        );
+        let described = Rig::parse(Path::new(&format!("{name}.toml")), &text)
+            .and_then(|rig| rig.resolve(|_| None))
+            .unwrap_or_else(|error| panic!("{error:?}"));
+        let rig = VirtualRig::start(VirtualRigSettings::new(name)).expect("starts");
+        rig.power_off();
+        let clock = Clock::chip(Arc::new(rig.clock()), OffsetDateTime::UNIX_EPOCH);
+        (described, rig, Arc::new(Shared::new(clock, None)))
+    }
+
+    /// Attaches through the probe with a selector that each attempt is asked for.
+    async fn check_attached(name: &str, selector: impl Fn(usize, String) -> String) {
+        let (described, rig, shared) = unpowered(name);
+        let mut events = shared.events.subscribe();
+        let fixture = open_fixture(&described, Some(&rig), &shared)
+            .await
+            .expect("opens");
+        let attempts = AtomicUsize::new(0);
+        let opener = || {
+            let selector = selector(attempts.fetch_add(1, Relaxed), rig.selector());
+            Opener::new(&described.rig, Some(selector))
+        };
+        let flow = || Flow::Chip(Box::new(SimulatedFlow::new(rig.clock())));
+        let silence = Duration::from_secs(30);
+        let session = attach(&fixture, opener, flow, &shared, silence).await;
+        let mut session = session.expect("attached");
+        let Fixture::Board { board, .. } = &fixture else {
+            panic!("no board");
+        };
+        assert!(board.read_power().await.expect("read").on);
+        let mut cycled = false;
+        while let Ok(event) = events.try_recv() {
+            cycled |= matches!(
+                event.event,
+                BenchEvent::FirstAid {
+                    rung: FirstAid::PowerCycle,
+                    helped: true,
+                    ..
+                }
+            );
+        }
+        assert_eq!(cycled, attempts.load(Relaxed) > 1);
+        session.close();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_device_without_power_is_given_it_before_it_is_attached_to() {
+        check_attached("unpowered", |_, selector| selector).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_device_that_can_t_be_attached_to_loses_its_power_for_a_moment() {
+        let nowhere = |attempt, selector| match attempt {
+            0 => "f055:0fff:nowhere".to_owned(),
+            _ => selector,
+        };
+        check_attached("stuck", nowhere).await;
     }
 }

@@ -133,6 +133,14 @@ pub enum BenchError {
         #[source]
         source: io::Error,
     },
+    /// Several fixture boards fit the rig's selector.
+    #[error("{} fixture boards fit `{selector}`: {}", found.len(), listed(found))]
+    SeveralBoards {
+        /// What the rig asks for.
+        selector: String,
+        /// What fits, each with its selector.
+        found: Vec<String>,
+    },
     /// The fixture board does not answer.
     #[error("the fixture board did not answer `{what}`")]
     FixtureSilent {
@@ -154,6 +162,12 @@ pub enum BenchError {
         what: &'static str,
         /// Why.
         reason: String,
+    },
+    /// A text of recorded temperatures can't be read.
+    #[error("the recorded temperatures can't be read: {what}")]
+    Recording {
+        /// Which line, and what is wrong with it.
+        what: String,
     },
     /// The rig's fixture has no such thing.
     #[error("the rig's fixture has no {what}")]
@@ -181,9 +195,15 @@ impl BenchError {
     pub fn responsible(&self) -> Responsible {
         match self {
             Self::SeveralProbes { .. }
+            | Self::SeveralBoards { .. }
             | Self::Image(_)
             | Self::TooLong { .. }
-            | Self::FixtureLacks { .. } => Responsible::Author,
+            | Self::FixtureLacks { .. }
+            | Self::Recording { .. }
+            | Self::Refused {
+                reason: firmware_wire::Refusal::NoTestHooks | firmware_wire::Refusal::NoMutants,
+                ..
+            } => Responsible::Author,
             Self::InUse { .. }
             | Self::Lease { .. }
             | Self::NoProbe { .. }
@@ -220,6 +240,10 @@ impl BenchError {
             Self::NoProbe { .. } => "write the selector of one of these in the rig file".into(),
             Self::SeveralProbes { found, .. } => format!(
                 "write the serial number in the rig file: `selector = \"{}\"`",
+                found.first().map_or("VID:PID:SERIAL", String::as_str)
+            ),
+            Self::SeveralBoards { found, .. } => format!(
+                "write the serial number in the rig file: `usb = \"{}\"`",
                 found.first().map_or("VID:PID:SERIAL", String::as_str)
             ),
             Self::ProbePermission { .. } => {

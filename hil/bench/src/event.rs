@@ -168,6 +168,16 @@ pub enum FixtureEvent {
         /// What was seen.
         what: String,
     },
+    /// Frames of the board are missing: something happened, and it is not known what.
+    Lost {
+        /// How many.
+        frames: u32,
+    },
+    /// The board is out of reach: what happens from now on may never be known.
+    Outage {
+        /// Why.
+        why: String,
+    },
     /// The board's port was opened anew.
     Reopened {
         /// Why.
@@ -202,6 +212,8 @@ impl fmt::Display for FixtureEvent {
                 write!(f, "power {}: {cause}", if *on { "on" } else { "off" })
             }
             Self::Line { what } => write!(f, "line to the fixture board: {what}"),
+            Self::Lost { frames } => write!(f, "{frames} frames of the fixture board are missing"),
+            Self::Outage { why } => write!(f, "the fixture board is out of reach: {why}"),
             Self::Reopened { why, helped } => {
                 let outcome = if *helped { "opened again" } else { "lost" };
                 write!(f, "fixture board {outcome}: {why}")
@@ -478,6 +490,8 @@ pub enum FirstAid {
     Reattach,
     /// The chip was reset.
     ChipReset,
+    /// The device's power was taken away for a moment.
+    PowerCycle,
 }
 
 impl fmt::Display for FirstAid {
@@ -485,6 +499,7 @@ impl fmt::Display for FirstAid {
         f.write_str(match self {
             Self::Reattach => "attaching again",
             Self::ChipReset => "a chip reset",
+            Self::PowerCycle => "a power cycle",
         })
     }
 }

@@ -1,6 +1,10 @@
 //! Which probe, and what to say when there is none, or more than one.
 
-use std::sync::Once;
+use std::{
+    sync::Once,
+    thread,
+    time::{Duration, Instant},
+};
 
 use hil_rig::{Probe as ProbeSettings, Rig, WireProtocol};
 use probe_rs::{
@@ -12,6 +16,9 @@ use probe_rs::{
 };
 
 use crate::BenchError;
+
+/// Between two looks for a probe.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes Espressif's chips and probes and the virtual ones known to probe-rs, once.
 pub(crate) fn register_plugins() {
@@ -49,9 +56,16 @@ impl Opener {
         }
     }
 
-    /// Whether waiting may help: a board on USB that was reset is gone for a moment.
-    pub(crate) fn may_come_back(&self) -> bool {
-        !self.is_virtual
+    /// As [`Opener::open`], again and again for as long as `patience`, wall time, where waiting may
+    /// help: a board on USB that was reset is gone for a moment.
+    pub(crate) fn open_within(&self, patience: Duration) -> Result<(Session, String), BenchError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.open() {
+                Err(_) if !self.is_virtual && Instant::now() < deadline => thread::sleep(PAUSE),
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Opens the probe and attaches; also how the probe calls itself.

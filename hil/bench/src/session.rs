@@ -89,12 +89,14 @@ pub(crate) struct SessionThread {
 }
 
 impl SessionThread {
-    /// Opens the probe on a new thread; returns once it is attached.
+    /// Opens the probe on a new thread; returns once it is attached. A probe that comes with the
+    /// device's power is waited for as long as `patience`, wall time.
     pub(crate) async fn start(
         opener: Opener,
         flow: Flow,
         shared: Arc<Shared>,
         silence: Duration,
+        patience: Duration,
     ) -> Result<Self, BenchError> {
         let (messages, inbox) = crossbeam_channel::bounded(QUEUE);
         let (ready, started) = oneshot::channel();
@@ -102,7 +104,7 @@ impl SessionThread {
             .name("hil-probe".into())
             .spawn(move || {
                 // Probe drivers may not be sendable: the probe is opened where it is used.
-                match opener.open() {
+                match opener.open_within(patience) {
                     Ok((session, probe)) => {
                         shared.report((
                             None,
@@ -285,7 +287,7 @@ impl Worker {
 
     /// Leaves the chip running and hands on what it said until now.
     fn finish(&mut self) {
-        if self.dead.is_some() {
+        if self.dead.is_some() || matches!(self.supply, Supply::Off) {
             return;
         }
         let resumed = self.with_core("resuming the chip", |core| {
@@ -319,11 +321,9 @@ impl Worker {
         }
     }
 
-    /// The fixture tells that the device's supply has gone, or is back.
+    /// The fixture tells that the device's supply has gone, or is back. A bench that was beyond first
+    /// aid gets another chance when it is back.
     pub(crate) fn power(&mut self, on: bool) {
-        if self.dead.is_some() {
-            return;
-        }
         if let Some(monitor) = &mut self.monitor {
             monitor.expect_reset();
             monitor.restart();
@@ -338,7 +338,10 @@ impl Worker {
         self.session = None;
         self.supply = if on {
             match self.reattach(FirstAid::Reattach, Instant::now() + FIRST_AID_WITHIN) {
-                Ok(()) => Supply::On,
+                Ok(()) => {
+                    self.dead = None;
+                    Supply::On
+                }
                 Err(error) => Supply::Lost(error),
             }
         } else {
@@ -746,15 +749,9 @@ impl Worker {
 
     /// Opens the probe and attaches; with a reset, if that is the rung.
     fn reattach(&mut self, rung: FirstAid, deadline: Instant) -> Result<(), BenchError> {
-        let mut session = loop {
-            match self.opener.open() {
-                Ok((session, _)) => break session,
-                // A board that was reset over USB needs a moment to come back.
-                Err(error) if Instant::now() >= deadline => return Err(error),
-                Err(_) if self.opener.may_come_back() => thread::sleep(Duration::from_millis(200)),
-                Err(error) => return Err(error),
-            }
-        };
+        // A board that was reset over USB needs a moment to come back.
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let (mut session, _) = self.opener.open_within(patience)?;
         let reset = rung == FirstAid::ChipReset;
         let work = |session: &mut Session| -> Result<(), probe_rs::Error> {
             let mut core = session.core(0)?;

@@ -184,6 +184,14 @@ pub enum Occurrence {
         /// How it is known.
         detail: String,
     },
+    /// The bench lost touch with the device's pins, or has it again: what happened there meanwhile is
+    /// not known.
+    Outage {
+        /// What, in words.
+        reason: String,
+        /// What was done about it; `None` while the outage lasts.
+        recovered: Option<Recovered>,
+    },
     /// A fault was injected.
     Fault {
         /// Which, in words.

@@ -4,6 +4,16 @@
 //! that they never have to know the rig; whether one is met is known before a scenario begins, so
 //! that a smaller bench blocks it instead of failing it.
 
+use crate::scenario::Scenario;
+
+/// Whether `scenario` sets or watches the device's pins, so that it must be in touch with them.
+pub(crate) fn uses_pins(scenario: &Scenario) -> bool {
+    scenario.needs.iter().any(|need| {
+        let name = need.split_once(':').map_or(*need, |(name, _)| name);
+        matches!(name, "sensors" | "sensor-bus" | "relays" | "power")
+    })
+}
+
 /// What a rig has, as far as needs ask.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Offers {

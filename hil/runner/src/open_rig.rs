@@ -20,6 +20,8 @@ use crate::product::PrepareError;
 /// Bench time after a scenario's last word in which a crash still counts against it: long enough
 /// for a panic message to be written, polled and decoded.
 const SETTLE: Duration = Duration::from_millis(150);
+/// For how long the device's power is taken away as first aid, bench time: capacitors run empty.
+const POWER_CYCLE: Duration = Duration::from_secs(1);
 /// How often a guard looks at simulated time, wall time.
 const GUARD_LOOKS: Duration = Duration::from_millis(10);
 
@@ -54,21 +56,35 @@ impl TestBench for Bench {
 
     fn recover(&self) -> BoxFuture<'_, Vec<Recovered>> {
         Box::pin(async {
-            let (helped, detail) = match self.reset().await {
-                Ok(()) => (true, "the chip boots again".to_owned()),
-                Err(error) => (false, in_words(&error)),
-            };
-            vec![Recovered {
-                measure: "chip reset".to_owned(),
-                helped,
-                detail,
-            }]
+            let mut tried = vec![];
+            if let Some(power) = self.power()
+                && power.state().await.is_ok_and(|state| !state.on)
+            {
+                let outcome = power.on().await;
+                tried.push(measure("power on", "the device has power again", &outcome));
+                if outcome.is_ok() {
+                    return tried;
+                }
+            }
+            let outcome = self.reset().await;
+            tried.push(measure("chip reset", "the chip boots again", &outcome));
+            if let (Err(_), Some(power)) = (outcome, self.power()) {
+                let outcome = power.cycle(POWER_CYCLE).await;
+                tried.push(measure("power cycle", "the chip boots again", &outcome));
+            }
+            // A device that works is of no use while nobody reaches its pins.
+            if let Err(error) = self.look_at_fixture().await {
+                tried.push(measure("fixture board", "it answers", &Err(error)));
+            }
+            tried
         })
     }
 
     fn settle(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             Bench::clock(self).sleep(SETTLE).await;
+            // An outage that nobody has noticed yet is evidence too; it is told as an event.
+            let _ = self.look_at_fixture().await;
             // A bench that is closed has nothing more to say.
             let _ = self.drain().await;
         })
@@ -79,6 +95,17 @@ impl TestBench for Bench {
             // Closing joins threads, which blocks.
             let _ = tokio::task::spawn_blocking(move || drop(self)).await;
         })
+    }
+}
+
+fn measure(name: &str, helped: &str, outcome: &Result<(), BenchError>) -> Recovered {
+    Recovered {
+        measure: name.to_owned(),
+        helped: outcome.is_ok(),
+        detail: match outcome {
+            Ok(()) => helped.to_owned(),
+            Err(error) => in_words(error),
+        },
     }
 }
 
@@ -219,11 +246,18 @@ fn fixture(event: &FixtureEvent) -> Occurrence {
         FixtureEvent::Trouble { what } => Occurrence::Trouble {
             reason: what.clone(),
         },
-        FixtureEvent::Reopened { why, helped } => Occurrence::Recovered(Recovered {
-            measure: "fixture port opened again".to_owned(),
-            helped: *helped,
-            detail: why.clone(),
-        }),
+        FixtureEvent::Lost { .. } | FixtureEvent::Outage { .. } => Occurrence::Outage {
+            reason: event.to_string(),
+            recovered: None,
+        },
+        FixtureEvent::Reopened { why, helped } => Occurrence::Outage {
+            reason: event.to_string(),
+            recovered: Some(Recovered {
+                measure: "fixture port opened again".to_owned(),
+                helped: *helped,
+                detail: why.clone(),
+            }),
+        },
         other => device("fixture", other),
     }
 }
@@ -346,7 +380,8 @@ fn in_words(error: &BenchError) -> String {
     }
 }
 
-/// A device that does not do its part fails; everything else is the bench's trouble.
+/// A device that does not do its part fails; what the author of a rig file or a command must mend blocks;
+/// everything else is the bench's trouble.
 impl From<BenchError> for ScenarioError {
     #[track_caller]
     fn from(error: BenchError) -> Self {
@@ -354,6 +389,8 @@ impl From<BenchError> for ScenarioError {
             Responsible::FirmwareDeveloper => {
                 ScenarioError::failure("a device that boots and answers", chain(&error))
             }
+            // Trying again is of no use.
+            Responsible::Author => ScenarioError::blocked(in_words(&error)),
             _ => ScenarioError::Infra {
                 reason: in_words(&error),
             },
@@ -495,6 +532,33 @@ mod tests {
             PrepareError::from(several),
             PrepareError::Configuration { .. }
         ));
+        let no_hooks = || BenchError::Refused {
+            what: "simulate sensors",
+            reason: firmware_wire::Refusal::NoTestHooks,
+        };
+        let PrepareError::Configuration { reason } = PrepareError::from(no_hooks()) else {
+            panic!()
+        };
+        assert!(reason.contains("`--features test-hooks`"), "{reason}");
+        assert!(matches!(
+            ScenarioError::from(no_hooks()),
+            ScenarioError::Blocked { .. }
+        ));
+    }
+
+    #[test]
+    fn an_outage_of_the_fixture_is_evidence_from_its_beginning_to_its_end() {
+        let outage = |event| match occurrence(&BenchEvent::Fixture(event)) {
+            Occurrence::Outage { recovered, .. } => recovered.map(|recovered| recovered.helped),
+            other => panic!("{other:?}"),
+        };
+        let why = || "the cable is pulled".to_owned();
+        assert_eq!(outage(FixtureEvent::Outage { why: why() }), None);
+        assert_eq!(outage(FixtureEvent::Lost { frames: 1 }), None);
+        for helped in [true, false] {
+            let reopened = FixtureEvent::Reopened { why: why(), helped };
+            assert_eq!(outage(reopened), Some(helped));
+        }
     }
 
     #[test]

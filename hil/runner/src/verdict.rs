@@ -4,7 +4,8 @@
 //!
 //! 1. Evidence of a crash overrides whatever the scenario thought, pass and fail alike.
 //! 2. A panic of the scenario itself is our bug: infra, never retried.
-//! 3. A scenario that reads telemetry and lost some of it did not see what it judged: infra.
+//! 3. A scenario that reads telemetry and lost some of it, or uses the device's pins and was out of
+//!    touch with them, did not see what it judged: infra.
 //! 4. Then the scenario's own outcome counts.
 //!
 //! Infra is the only verdict that is retried: the bench may have had a bad moment, a firmware that
@@ -72,6 +73,8 @@ pub struct Evidence {
     pub crashes: Vec<CrashReport>,
     /// What was lost, in words.
     pub losses: Vec<String>,
+    /// When the bench was out of touch with the device's pins, in words; only for what uses them.
+    pub outages: Vec<String>,
 }
 
 /// A verdict with its reasons.
@@ -151,14 +154,16 @@ pub fn judge(ending: Ending, evidence: Evidence, reads_telemetry: bool) -> Judge
         })),
         Ending::Returned(Ok(())) => Ok(()),
     };
-    if reads_telemetry && !evidence.losses.is_empty() {
-        let mut judgement = Judgement::new(
-            Verdict::Infra,
-            format!(
-                "telemetry was lost, so nothing can be said: {}",
-                evidence.losses.join("; ")
-            ),
-        );
+    let unseen = if reads_telemetry && !evidence.losses.is_empty() {
+        Some(("telemetry was lost", evidence.losses))
+    } else if !evidence.outages.is_empty() {
+        Some(("the device's pins were out of reach", evidence.outages))
+    } else {
+        None
+    };
+    if let Some((what, details)) = unseen {
+        let reason = format!("{what}, so nothing can be said: {}", details.join("; "));
+        let mut judgement = Judgement::new(Verdict::Infra, reason);
         judgement.failure = passed.err();
         return judgement;
     }
@@ -223,6 +228,7 @@ mod tests {
         let evidence = Evidence {
             crashes,
             losses: losses.iter().map(|&loss| loss.to_owned()).collect(),
+            outages: Vec::new(),
         };
         let judgement = judge(ending, evidence, telemetry);
         let text = format!(
@@ -279,6 +285,22 @@ mod tests {
             false,
             "FAIL expected the scenario to end within 30 s, observed still waiting then retry=false",
         );
+    }
+
+    #[test]
+    fn who_was_out_of_touch_with_the_pins_has_seen_nothing() {
+        for ending in [failed(), Ending::Returned(Ok(()))] {
+            let evidence = Evidence {
+                outages: vec!["the cable is pulled".into()],
+                ..Evidence::default()
+            };
+            let judgement = judge(ending, evidence, false);
+            assert_eq!(judgement.verdict, Verdict::Infra);
+            let reason = judgement.reason.unwrap_or_default();
+            let expected = "the device's pins were out of reach, so nothing can be said: the cable is \
+                            pulled";
+            assert_eq!(reason, expected);
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::start::PREPARE_ID;
 use crate::bench::{Occurrence, Recovered, Seen};
 use crate::context::{Emission, Emitter};
 use crate::event::{CrashKind, CrashReport, UnitKey, What};
+use crate::need;
 use crate::product::Product;
 use crate::verdict::Judgement;
 
@@ -26,6 +27,12 @@ impl<P: Product> Dispatcher<P> {
         let now = self.clock.now();
         let reads_telemetry =
             matches!(&self.activity, Activity::Running { scenario, .. } if scenario.telemetry);
+        let uses_pins = match &self.activity {
+            Activity::Running { scenario, .. } => need::uses_pins(scenario),
+            // It gets the sensors ready.
+            Activity::Preparing { .. } => true,
+            Activity::Idle | Activity::RecoveringBench { .. } => false,
+        };
         let mut watched = self.activity.watched_mut();
         let allowed = watched
             .as_ref()
@@ -81,16 +88,17 @@ impl<P: Product> Dispatcher<P> {
                     detail,
                 }
             }
+            Occurrence::Outage { reason, recovered } => {
+                if let (true, Some(watch)) = (uses_pins, &mut watched) {
+                    watch.evidence.outages.push(reason.clone());
+                }
+                match recovered {
+                    Some(recovered) => recovery(recovered),
+                    None => What::Note { text: reason },
+                }
+            }
             Occurrence::Fault { fault } => What::Fault { fault },
-            Occurrence::Recovered(Recovered {
-                measure,
-                helped,
-                detail,
-            }) => What::Recovery {
-                measure,
-                helped,
-                detail,
-            },
+            Occurrence::Recovered(recovered) => recovery(recovered),
             Occurrence::Unmodelled { what } => What::Unmodelled { what },
             Occurrence::Note { text } => What::Note { text },
             Occurrence::Shortcoming { reason } => What::Trouble { reason },
@@ -170,5 +178,18 @@ impl<P: Product> Dispatcher<P> {
 
     pub(super) fn emitter(&self, unit: Option<UnitKey>) -> Emitter {
         Emitter::new(Arc::clone(&self.clock), unit, self.emissions_in.clone())
+    }
+}
+
+fn recovery(recovered: Recovered) -> What {
+    let Recovered {
+        measure,
+        helped,
+        detail,
+    } = recovered;
+    What::Recovery {
+        measure,
+        helped,
+        detail,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hil_runner::{Context, Occurrence, Outcome, ScenarioError, ensure, fail, scenario};
+use hil_runner::{Context, Occurrence, Outcome, Recovered, ScenarioError, ensure, fail, scenario};
 
 use crate::stand_in::{StandInBench, panic};
 
@@ -132,6 +132,35 @@ async fn loses_telemetry(context: &mut Context) -> Outcome {
 async fn loses_what_it_does_not_read(context: &mut Context) -> Outcome {
     lose(context);
     Ok(())
+}
+
+/// Watches relays and is out of touch with them for a while.
+#[scenario(id = "T-11", category = "integration", needs = ["power"])]
+async fn loses_touch(context: &mut Context) -> Outcome {
+    lose_touch(context);
+    Err(ScenarioError::failure("the contact to close", "nothing"))
+}
+
+/// Has nothing to do with pins.
+#[scenario(id = "T-11", category = "integration")]
+async fn needs_no_touch(context: &mut Context) -> Outcome {
+    lose_touch(context);
+    Ok(())
+}
+
+fn lose_touch(context: &Context) {
+    bench(context).sees(Occurrence::Outage {
+        reason: "the cable is pulled".into(),
+        recovered: None,
+    });
+    bench(context).sees(Occurrence::Outage {
+        reason: "the cable is back".into(),
+        recovered: Some(Recovered {
+            measure: "port".into(),
+            helped: true,
+            detail: "opened".into(),
+        }),
+    });
 }
 
 fn lose(context: &Context) {

@@ -309,6 +309,32 @@ async fn lost_telemetry_is_no_pass_where_it_matters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_of_the_fixture_is_nobody_s_failure() {
+    Case::new()
+        .check(&["loses_touch", "needs_no_touch"], 3, expect![[r#"
+            device_gets_ready#1 boot: ready, time 1
+            loses_touch#1 started
+            loses_touch#1 note: the cable is pulled
+            loses_touch#1 recovery: port, helped true
+            loses_touch#1 INFRA the device's pins were out of reach, so nothing can be said: the cable is pulled; the cable is back (again) <hil run loses_touch --seed 7>
+            recovery: re-attach, helped true
+            device_gets_ready#1 boot: ready, time 2
+            loses_touch#2 started
+            loses_touch#2 note: the cable is pulled
+            loses_touch#2 recovery: port, helped true
+            loses_touch#2 INFRA the device's pins were out of reach, so nothing can be said: the cable is pulled; the cable is back <hil run loses_touch --seed 7>
+            recovery: re-attach, helped true
+            device_gets_ready#1 boot: ready, time 3
+            needs_no_touch#1 started
+            needs_no_touch#1 note: the cable is pulled
+            needs_no_touch#1 recovery: port, helped true
+            needs_no_touch#1 PASS -
+            1 passed, 0 failed, 0 crashed, 1 infra, 0 blocked, 0 not run
+        "#]])
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn bench_time_that_stands_still_is_ended_by_the_wall_clock() {
     let case = Case::with(StandInProduct::new(|times, bench| {
         bench.freeze();
