@@ -5,6 +5,7 @@
 
 use firmware_control::mutants as control;
 use firmware_mqtt::mutants as mqtt;
+use firmware_mutants::image;
 use firmware_onewire::mutants as onewire;
 
 use crate::storage;
@@ -33,8 +34,12 @@ fn activate(number: u16) {
             onewire::activate(Some(mutant));
             mutant.name()
         }),
-        2 => mqtt::Mutant::from_number(u8::try_from(of_crate).unwrap_or(0)).map(|mutant| {
+        2 => mqtt::Mutant::from_number(of_crate).map(|mutant| {
             mqtt::activate(Some(mutant));
+            mutant.name()
+        }),
+        3 => image::Mutant::from_number(of_crate).map(|mutant| {
+            image::activate(Some(mutant));
             mutant.name()
         }),
         _ => None,
@@ -42,5 +47,14 @@ fn activate(number: u16) {
     match name {
         Some(name) => defmt::warn!("this device has a deliberate bug: {=str}", name),
         None => defmt::error!("there is no deliberate bug {=u16}", number),
+    }
+}
+
+/// What the image's own bugs do when a request has come.
+pub fn on_request() {
+    if image::active(image::Mutant::LeakPerRequest)
+        && let Ok(bytes) = crate::heap::vec(64)
+    {
+        core::mem::forget(bytes);
     }
 }

@@ -346,7 +346,7 @@ impl Controller {
                 let forgotten = match kept {
                     Kept::Configuration => mutants::active(Mutant::ConfigurationNotKept),
                     Kept::Schedules => mutants::active(Mutant::SchedulesNotKept),
-                    Kept::Thresholds => false,
+                    Kept::Thresholds => mutants::active(Mutant::ThresholdsNotKept),
                 };
                 if !forgotten {
                     return Some(Action::Keep(kept));

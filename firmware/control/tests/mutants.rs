@@ -209,7 +209,7 @@ const CHECKS: &[Check] = &[
     ("CMD-3", a_refused_threshold_stays),
     ("CMD-4", two_requests_at_once_have_their_own_ids),
     ("TEL-1", the_sequence_has_no_gaps),
-    ("TEL-1", the_summary_agrees_with_the_points),
+    ("TEL-2", the_summary_agrees_with_the_points),
     ("TEL-1", readings_move),
     ("TEL-2", what_is_measured_is_told),
     ("TEL-3", the_interval_is_kept),
@@ -219,7 +219,9 @@ const CHECKS: &[Check] = &[
     ("INT-3", relays_do_what_they_say),
     ("INT-4", schedules_keep_their_interval_until_removed),
     ("INT-4", schedules_survive_a_power_cut),
-    ("STAB-3", the_configuration_survives_a_power_cut),
+    ("INT-1", the_configuration_survives_a_power_cut),
+    ("STAB-3", thresholds_survive_a_power_cut),
+    ("CMD-5", no_command_fails_of_hundreds),
 ];
 
 fn every_point_is_answered() {
@@ -415,6 +417,20 @@ fn the_configuration_survives_a_power_cut() {
     assert!(post(&mut d, r#"{"mqtt_telemetry_interval":7}"#));
     d.power_cycle();
     assert_eq!(shown(&d)["mqtt_telemetry_interval"], 7);
+}
+
+fn thresholds_survive_a_power_cut() {
+    let mut d = Device::new();
+    d.command("set_threshold", high_threshold(5, 30.0));
+    d.power_cycle();
+    assert_eq!(d.point(5)["thresholds"]["high"], 30.0);
+}
+
+fn no_command_fails_of_hundreds() {
+    let mut d = Device::new();
+    for _ in 0..200 {
+        d.command("get_summary", json!({}));
+    }
 }
 
 /// The IDs of the checks that fail.

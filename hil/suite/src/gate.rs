@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use hil_mqtt::Broker;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A TCP relay on a port of its own. Dropped, it is shut.
@@ -18,6 +19,7 @@ pub(crate) struct Gate {
     /// Host and port of the broker.
     broker: (String, u16),
     open: Option<JoinHandle<()>>,
+    silent: watch::Sender<bool>,
 }
 
 impl Gate {
@@ -28,6 +30,7 @@ impl Gate {
             address: listener.local_addr()?,
             broker: (broker.host().to_owned(), broker.port()),
             open: None,
+            silent: watch::Sender::new(false),
         };
         gate.serve(listener);
         Ok(gate)
@@ -54,13 +57,24 @@ impl Gate {
         Ok(())
     }
 
+    /// From now on connections stay, and nothing comes through: what the device says is swallowed.
+    pub(crate) fn fall_silent(&self) {
+        self.silent.send_replace(true);
+    }
+
+    /// Ends the connections that were silent; new ones are relayed again.
+    pub(crate) fn speak(&self) {
+        self.silent.send_replace(false);
+    }
+
     fn serve(&mut self, listener: TcpListener) {
         let broker = self.broker.clone();
+        let silent = self.silent.subscribe();
         self.open = Some(tokio::spawn(async move {
             // Connections end with this task: a set of tasks aborts them when it is dropped.
             let mut connections = JoinSet::new();
             while let Ok((device, _)) = listener.accept().await {
-                connections.spawn(relay(device, broker.clone()));
+                connections.spawn(relay(device, broker.clone(), silent.clone()));
             }
         }));
     }
@@ -75,11 +89,23 @@ impl Drop for Gate {
 }
 
 /// Either side sees of the other's end what it would without the gate: the end.
-async fn relay(mut device: TcpStream, broker: (String, u16)) {
-    if let Ok(mut broker) = TcpStream::connect(broker).await {
+async fn relay(mut device: TcpStream, broker: (String, u16), mut silent: watch::Receiver<bool>) {
+    if !*silent.borrow_and_update() {
+        let Ok(mut broker) = TcpStream::connect(broker).await else {
+            return;
+        };
         // Small packets are not to wait for each other longer than without a gate.
         let _ = (device.set_nodelay(true), broker.set_nodelay(true));
-        let _ = copy_bidirectional(&mut device, &mut broker).await;
+        tokio::select! {
+            _ = copy_bidirectional(&mut device, &mut broker) => return,
+            _ = silent.wait_for(|silent| *silent) => {}
+        }
+        // The broker sees the end of the connection, the device does not.
+    }
+    let mut nowhere = tokio::io::sink();
+    tokio::select! {
+        _ = tokio::io::copy(&mut device, &mut nowhere) => {}
+        _ = silent.wait_for(|silent| !*silent) => {}
     }
 }
 
@@ -108,6 +134,28 @@ mod tests {
         cut.expect_err("the connection is cut");
         Client::connect(options.clone()).await.expect_err("refused");
         gate.reopen().await.expect("the same port");
+        Client::connect(options).await.expect("through again");
+    }
+
+    #[tokio::test]
+    async fn what_is_silent_stays_open_until_it_speaks() {
+        let broker = Broker::embedded(EmbeddedSettings::default())
+            .await
+            .expect("a broker");
+        let gate = Gate::open(Ipv4Addr::LOCALHOST, &broker)
+            .await
+            .expect("a gate");
+        let options = ConnectOptions::new("127.0.0.1", gate.port(), "device");
+        let client = Client::connect(options.clone()).await.expect("through");
+        gate.fall_silent();
+        let unheard = client.publish("a/b", "x", Qos::AtLeastOnce, false);
+        let limit = std::time::Duration::from_millis(300);
+        let unheard = tokio::time::timeout(limit, unheard).await;
+        unheard.expect_err("neither acknowledged nor refused");
+        assert!(client.is_connected());
+        gate.speak();
+        let gone = client.publish("a/b", "x", Qos::AtLeastOnce, false).await;
+        gone.expect_err("the silent connection has ended");
         Client::connect(options).await.expect("through again");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use firmware_wire::Connection;
 use hil_bench::Bench;
 use hil_mqtt::{Broker, Client, ConnectOptions, EmbeddedSettings, Qos, Reconnect, Subscription};
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
@@ -36,6 +37,9 @@ const RELAYS: u64 = 8;
 const REQUESTS: u64 = 5;
 /// The keep-alive with which a dead link is noticed in that time.
 const LINK_KEEP_ALIVE_S: u16 = 4;
+/// How long a broker that is silent is away: the events begin after three seconds, the ping that goes
+/// unanswered one keep-alive after the last message.
+const SILENT_FOR: Duration = Duration::from_secs(16);
 /// How long what has waited may take to arrive once there is a session.
 const ARRIVED_WITHIN: Duration = Duration::from_secs(10);
 /// How long a second copy of something may take to come.
@@ -75,6 +79,7 @@ async fn connections_of_the_host_are_stable(context: &mut Context) -> Outcome {
             lost.push(format!("connection {number} at its end"));
         }
     }
+    context.measured("host connections lost", lost.len() as f64, "connections");
     ensure!(
         lost.is_empty(),
         "{HOST_CONNECTS} connections held for {} s each", HELD_FOR.as_secs();
@@ -82,7 +87,6 @@ async fn connections_of_the_host_are_stable(context: &mut Context) -> Outcome {
     );
     Durations::of(connect_times).tell_distribution(context, "host connects within");
     context.measured("host heartbeats", f64::from(heartbeats), "heartbeats");
-    context.measured("host connections lost", 0.0, "connections");
     Ok(())
 }
 
@@ -203,8 +207,25 @@ async fn the_broker_starts_anew_and_has_forgotten_all(context: &mut Context) -> 
     result
 }
 
-/// The device's link is down three times: it notices by its keep-alive, comes back once the link
-/// does, and what waited on either side arrives, once.
+/// The broker falls silent three times and keeps the connection: the device notices by its
+/// keep-alive, and what it sent into the silence it sends again, once there is a session.
+#[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min")]
+async fn a_silent_broker_is_noticed_and_told_again(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let gate = gate(&controller).await?;
+    let mut ways = Ways::of(context);
+    controller.send_to(gate.port(), LINK_KEEP_ALIVE_S).await?;
+    let result = async {
+        ways.until_connected(&controller).await?;
+        interruptions(context, &controller, &mut ways, Away::Silence(gate)).await
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+/// The device's link is down three times: it comes back once the link does, and what waited on either
+/// side arrives, once.
 #[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min", needs = ["virtual"])]
 async fn the_link_is_away_and_comes_back(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
@@ -232,6 +253,8 @@ enum Away {
         broker: Option<Broker>,
         settings: EmbeddedSettings,
     },
+    /// The broker's voice: what the device says is swallowed.
+    Silence(Gate),
     /// The link.
     Link,
 }
@@ -246,6 +269,7 @@ impl Away {
                     broker.stop().await.infra("stop the broker")?;
                 }
             }
+            Self::Silence(gate) => gate.fall_silent(),
             Self::Link => set_link(context, false),
         }
         Ok(())
@@ -264,10 +288,21 @@ impl Away {
                 host_is_back(controller).await?;
                 gate.reopen().await.infra("open the gate again")
             }
+            Self::Silence(gate) => {
+                gate.speak();
+                Ok(())
+            }
             Self::Link => {
                 set_link(context, true);
                 Ok(())
             }
+        }
+    }
+
+    fn duration(&self) -> Duration {
+        match self {
+            Self::Silence(_) => SILENT_FOR,
+            _ => AWAY_FOR,
         }
     }
 
@@ -304,15 +339,24 @@ async fn interruptions(
                 ask(controller, &format!("away-{number}-{request}"), request).await?;
             }
         }
-        controller.clock.sleep(AWAY_FOR).await;
+        controller.clock.sleep(away.duration()).await;
+        if matches!(away, Away::Silence(_)) {
+            let said = ways.seen()?;
+            ensure!(
+                said.iter().any(|(_, way)| matches!(way, Connection::Lost { .. })),
+                "the silence noticed by the keep-alive of {LINK_KEEP_ALIVE_S} s";
+                "the device said {said:?}"
+            );
+        }
         let _in_flight = controller.clock.in_flight();
         let mut responses = controller.responses().await;
         let back_at = controller.clock.now();
         away.end(context, controller).await?;
         let said = ways.until_connected(controller).await?;
         took.push(controller.clock.now().saturating_sub(back_at));
-        // Without a link there are no attempts that could be counted.
-        if !matches!(away, Away::Link) {
+        // Without a link there are no attempts that could be counted; those into the silence each end by
+        // their own time limit.
+        if !matches!(away, Away::Link | Away::Silence(_)) {
             expect_back_off(&said)?;
         }
 

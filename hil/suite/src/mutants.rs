@@ -5,6 +5,7 @@
 
 use firmware_control::mutants as control;
 use firmware_mqtt::mutants as mqtt;
+use firmware_mutants::image;
 use firmware_onewire::mutants as onewire;
 use firmware_wire::{ControlBody, Fault};
 use hil_bench::{Bench, BenchError};
@@ -17,7 +18,7 @@ const RANGE: u16 = 1_000;
 /// A deliberate bug of the firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutant {
-    /// Whose: `control`, `onewire`, `mqtt`.
+    /// Whose: `control`, `onewire`, `mqtt`, `image`.
     pub part: &'static str,
     /// Kebab-case, unique.
     pub name: &'static str,
@@ -49,11 +50,18 @@ pub fn mutants() -> Vec<Mutant> {
     let mqtt = mqtt::Mutant::ALL.iter().map(|mutant| Mutant {
         part: "mqtt",
         name: mutant.name(),
-        number: 2 * RANGE + u16::from(mutant.number()),
+        number: 2 * RANGE + mutant.number(),
         scenario: mutant.scenario(),
         description: mutant.description(),
     });
-    control.chain(onewire).chain(mqtt).collect()
+    let image = image::Mutant::ALL.iter().map(|mutant| Mutant {
+        part: "image",
+        name: mutant.name(),
+        number: 3 * RANGE + mutant.number(),
+        scenario: mutant.scenario(),
+        description: mutant.description(),
+    });
+    control.chain(onewire).chain(mqtt).chain(image).collect()
 }
 
 /// Resets the device and has it keep which bug it is to have from the next boot on: a mutant's number, 0 for

@@ -3,14 +3,13 @@
 //! The latest state is not enough to see how often and how hastily a device tries: this is all of
 //! them, as the device tells them over RTT.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_wire::{Connection, DeviceBody};
 use hil_bench::{Bench, BenchEvent, StampedEvent};
-use hil_runner::{Context, ResultExt as _, ScenarioError, ensure};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::TryRecvError;
+use hil_runner::{Context, ScenarioError, ensure};
+use tokio::sync::mpsc::{self, UnboundedReceiver, error::TryRecvError};
+use tokio::task::JoinHandle;
 
 use crate::controller::{CONNECTED_WITHIN, Controller, way_to_broker};
 
@@ -25,16 +24,29 @@ const ATTEMPT_MAX: Duration = Duration::from_millis(750);
 pub(crate) const STEADY: Duration = Duration::from_secs(6);
 
 /// What the device says of its connection, from the moment this was made.
+///
+/// Looked at as it comes: all that the bench tells in a minute is more than its channel holds.
 pub(crate) struct Ways {
-    events: Receiver<Arc<StampedEvent>>,
+    ways: UnboundedReceiver<(Duration, Connection)>,
+    listener: JoinHandle<()>,
 }
 
 impl Ways {
     /// From now on.
     pub(crate) fn of(context: &Context) -> Self {
-        Self {
-            events: context.bench_as::<Bench>().subscribe(),
-        }
+        let mut events = context.bench_as::<Bench>().subscribe();
+        let (sender, ways) = mpsc::unbounded_channel();
+        let listener = tokio::spawn(async move {
+            // A gap in what the bench told ends this: then nothing is known.
+            while let Ok(event) = events.recv().await {
+                if let Some(way) = way(&event)
+                    && sender.send(way).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Self { ways, listener }
     }
 
     /// Waits until the device has a session that it had not before, and returns what it said until
@@ -46,13 +58,11 @@ impl Ways {
         let mut said = Vec::new();
         let connected = async {
             loop {
-                let event = self.events.recv().await.infra("listen to the bench")?;
-                if let Some(way) = way(&event) {
-                    let arrived = matches!(way.1, Connection::Connected);
-                    said.push(way);
-                    if arrived {
-                        return Ok::<(), ScenarioError>(());
-                    }
+                let way = self.ways.recv().await.ok_or_else(gap)?;
+                let arrived = matches!(way.1, Connection::Connected);
+                said.push(way);
+                if arrived {
+                    return Ok::<(), ScenarioError>(());
                 }
             }
         };
@@ -69,12 +79,24 @@ impl Ways {
     pub(crate) fn seen(&mut self) -> Result<Vec<(Duration, Connection)>, ScenarioError> {
         let mut said = Vec::new();
         loop {
-            match self.events.try_recv() {
-                Ok(event) => said.extend(way(&event)),
+            match self.ways.try_recv() {
+                Ok(way) => said.push(way),
                 Err(TryRecvError::Empty) => return Ok(said),
-                Err(error) => return Err(ScenarioError::infra(error)),
+                Err(TryRecvError::Disconnected) => return Err(gap()),
             }
         }
+    }
+}
+
+impl Drop for Ways {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+fn gap() -> ScenarioError {
+    ScenarioError::Infra {
+        reason: "the bench told more than could be listened to".to_owned(),
     }
 }
 
@@ -111,7 +133,7 @@ pub(crate) fn expect_back_off(said: &[(Duration, Connection)]) -> Result<(), Sce
             (least..=most + ATTEMPT_MAX).contains(wait),
             "wait {} of a back-off, {:.2} to {:.2} s", number + 1,
             least.as_secs_f64(), (most + ATTEMPT_MAX).as_secs_f64();
-            "{:.2} s, of {:.2?}", wait.as_secs_f64(), waits
+            "{:.2} s; the first waits are {:.2?}", wait.as_secs_f64(), &waits[..waits.len().min(8)]
         );
     }
     Ok(())

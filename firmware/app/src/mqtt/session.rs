@@ -204,6 +204,8 @@ impl<'s, 'p> Session<'s, 'p> {
             }
             Event::Message { topic, payload, .. } => {
                 if topic == self.parts.topics.request().as_str() {
+                    #[cfg(feature = "mutants")]
+                    crate::mutants::on_request();
                     self.handle_request(stream, payload, received_ms).await?;
                 }
             }

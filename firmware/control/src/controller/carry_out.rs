@@ -19,6 +19,9 @@ impl Controller {
         now: Now,
         command: Command<'_>,
     ) -> Result<Answer, RequestError> {
+        if mutants::active(Mutant::HundredthCommandFails) && mutants::hundredth() {
+            return Err(RequestError::UnknownAlarm);
+        }
         match command {
             Command::Help => Ok(Answer::Help),
             Command::GetStatus => Ok(Answer::Status),

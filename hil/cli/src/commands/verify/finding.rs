@@ -203,7 +203,7 @@ impl Counts {
         }
     }
 
-    /// `58 mutants, 58 caught, 0 survived`.
+    /// `50 mutants, 50 caught, 0 survived`.
     pub(super) fn in_words(&self) -> String {
         let s = if self.mutants == 1 { "" } else { "s" };
         let mut text = format!(

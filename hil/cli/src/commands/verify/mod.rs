@@ -5,7 +5,7 @@
 
 mod finding;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use hil_report::{Recorder, Style, spinner_style, write_summary};
 use hil_rig::{Rig, suggestion};
 use hil_runner::{
     Abort, Cancel, ExitCode, Journal, Plan, Product as _, RunSettings, RunSummary, Scenario, Sink,
-    What,
+    Verdict, What,
 };
 use hil_suite::{Mutant, TemperatureController};
 use indicatif::ProgressBar;
@@ -196,6 +196,9 @@ fn started(output: &Output, settings: &run::Settings, rig: String) -> What {
     }
 }
 
+/// The scenarios that fail without any mutant: ID, and which and why.
+type Broken = BTreeMap<String, String>;
+
 /// Mutants on one open bench.
 struct Verification<'a> {
     bench: Arc<Bench>,
@@ -211,9 +214,9 @@ struct Verification<'a> {
 impl Verification<'_> {
     /// The baseline, then one mutant after the other; what came of it is in the report.
     async fn run(&self, mutants: &[Mutant], report: &mut Report<'_>) {
-        let finished = self.baseline(mutants, report).await;
+        let baseline = self.baseline(mutants, report).await;
         let width = mutants.iter().map(|m| m.name.len()).max().unwrap_or(0);
-        if finished {
+        if let Some(broken) = baseline {
             for (index, mutant) in mutants.iter().enumerate() {
                 self.show_progress(format!(
                     "{} of {}: {}",
@@ -222,7 +225,7 @@ impl Verification<'_> {
                     mutant.name
                 ));
                 let since = Instant::now();
-                let Some(finding) = self.try_out(mutant).await else {
+                let Some(finding) = self.try_out(mutant, &broken).await else {
                     break;
                 };
                 let tried = Tried::new(mutant, finding, since.elapsed());
@@ -249,13 +252,14 @@ impl Verification<'_> {
         }
     }
 
-    /// Runs every scenario that is to catch something, without anything to catch. Whether it makes
-    /// sense to go on.
-    async fn baseline(&self, mutants: &[Mutant], report: &mut Report<'_>) -> bool {
+    /// Runs every scenario that is to catch something, without anything to catch. Those that fail all
+    /// the same, by their ID, and why: they can't be said to catch anything. None if it makes no sense to
+    /// go on.
+    async fn baseline(&self, mutants: &[Mutant], report: &mut Report<'_>) -> Option<Broken> {
         let ids: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.scenario).collect();
         let scenarios = self.scenarios(|scenario| ids.contains(scenario.id));
         if scenarios.is_empty() {
-            return true;
+            return Some(Broken::new());
         }
         self.show_progress(format!("{} scenarios without a mutant", scenarios.len()));
         let since = Instant::now();
@@ -270,45 +274,43 @@ impl Verification<'_> {
         if counts.blocked > 0 {
             let _ = write!(line, "; {} blocked on this rig", counts.blocked);
         }
-        // What is blocked on this rig shows at the mutants that it should catch.
-        let exit = match summary.exit_code() {
-            ExitCode::Infra if counts.infra == 0 && summary.aborted.is_none() => ExitCode::Passed,
-            exit => exit,
-        };
-        match exit {
-            ExitCode::Passed => self.print(&line),
-            ExitCode::Interrupted => {}
-            exit => {
-                let bad = |verdict: &hil_runner::Verdict| {
-                    use hil_runner::Verdict::{Blocked, Pass};
-                    !matches!(verdict, Pass | Blocked)
-                };
-                for unit in &summary.units {
-                    if bad(&unit.verdict) && !unit.retried {
-                        self.print(&format!(
-                            "   {heading} {} {} {}: {}",
-                            self.style.verdict(unit.verdict, unit.verdict.name()),
-                            unit.id,
-                            unit.name,
-                            unit.reason.as_deref().unwrap_or("not said"),
-                        ));
-                    }
-                }
-                let abort = summary.aborted.as_ref().map(|abort| abort.reason.as_str());
-                let reason = abort.unwrap_or(
-                    "scenarios fail without any mutant, so that none can be said to be caught",
-                );
-                say(format_args!("   stopped    {reason}"));
-                report.aborted = Some(reason.to_owned());
-                report.exit = exit;
+        self.print(&line);
+        let mut broken = Broken::new();
+        for unit in &summary.units {
+            // What is blocked on this rig shows at the mutants that it should catch.
+            if unit.retried || matches!(unit.verdict, Verdict::Pass | Verdict::Blocked) {
+                continue;
             }
+            let reason = unit.reason.as_deref().unwrap_or("not said");
+            self.print(&format!(
+                "   {heading} {} {} {}: {reason}",
+                self.style.verdict(unit.verdict, unit.verdict.name()),
+                unit.id,
+                unit.name,
+            ));
+            broken.insert(unit.id.clone(), format!("{}: {reason}", unit.name));
         }
+        let end = summary
+            .aborted
+            .as_ref()
+            .map(|abort| (abort.exit, abort.reason.clone()));
+        let interrupted = summary.interrupted.is_some();
         report.baseline = Some(summary);
-        exit == ExitCode::Passed
+        if let Some((exit, reason)) = end {
+            say(format_args!("   stopped    {reason}"));
+            report.aborted = Some(reason);
+            report.exit = exit;
+            return None;
+        }
+        (!interrupted).then_some(broken)
     }
 
     /// What comes of one mutant; `None` if somebody asked for the end.
-    async fn try_out(&self, mutant: &Mutant) -> Option<Finding> {
+    async fn try_out(&self, mutant: &Mutant, broken: &Broken) -> Option<Finding> {
+        if let Some(reason) = broken.get(mutant.scenario) {
+            let reason = format!("fails without any mutant, so it can catch none: {reason}");
+            return Some(Finding::Infra { reason });
+        }
         let scenarios = self.scenarios(|scenario| scenario.id == mutant.scenario);
         let Some(&first) = scenarios.first() else {
             let reason = format!("scenario {} does not exist", mutant.scenario);
