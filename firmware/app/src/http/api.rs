@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use firmware_control::mutants::{self, Mutant};
 use firmware_control::{Clock as _, ConfigurationError, KEPT_BYTES_MAX, Kept};
 use firmware_http::{Method, Request, Status};
 
@@ -55,6 +56,9 @@ async fn keep(desk: &Desk) -> Result<(), StorageError> {
         let bytes = c.keep(Kept::Configuration, &mut buffer);
         bytes.map(<[u8]>::len).map_err(|_| StorageError::TooLong)
     })?;
+    if mutants::active(Mutant::ConfigurationNotKept) {
+        return Ok(());
+    }
     provisioning::keep_configuration(&buffer[..kept]).await
 }
 

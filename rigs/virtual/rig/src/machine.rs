@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fixture_protocol::{Request, Response};
 use virtual_debug::{DebugModule, DebugTarget, ExecuteError, RegisterError, Tap};
-use virtual_esp32c3::{Access, Chip, Pause, Ticks};
+use virtual_esp32c3::{Access, Chip, Pause, PinChange, Ticks};
 use virtual_hart::{BusFault, Width};
 
 use crate::event::{RigEvent, RigEventKind};
@@ -68,10 +68,7 @@ impl Machine {
             let until = until.saturating_sub(self.halted_for);
             let pause = self.chip.run(Ticks::from_duration(until), instructions);
             if pause == Pause::PowerFailed {
-                self.lost_power();
-                let now = self.now();
-                let errands = self.board.supply_failed(&mut self.chip, now);
-                self.run_errands(errands);
+                self.supply_failed();
             }
         }
         self.attend_board();
@@ -136,12 +133,33 @@ impl Machine {
         &mut self.board
     }
 
+    fn supply_failed(&mut self) {
+        self.lost_power();
+        let now = self.now();
+        let errands = self.board.supply_failed(&mut self.chip, now);
+        self.run_errands(errands);
+    }
+
+    /// What a single step did to the chip's surroundings.
+    fn attend_step(&mut self, stepped: Stepped) {
+        if stepped.power_failed {
+            self.supply_failed();
+        }
+        if !stepped.pins.is_empty() {
+            self.board_sees(&stepped.pins);
+        }
+    }
+
     /// The board sees what became of the chip's pins, and does what is due.
     fn attend_board(&mut self) {
         let changes = self.chip.pin_changes();
+        self.board_sees(&changes);
+    }
+
+    fn board_sees(&mut self, changes: &[PinChange]) {
         let now = self.now();
         let errands = if !changes.is_empty() {
-            self.board.pins_changed(&mut self.chip, now, &changes)
+            self.board.pins_changed(&mut self.chip, now, changes)
         } else if self.board.due().is_some_and(|at| at <= now) {
             self.board.attend(&mut self.chip, now)
         } else {
@@ -199,8 +217,12 @@ impl Machine {
             chip: &mut self.chip,
             touched: &mut self.touched,
             stuck: &mut self.stuck,
+            stepped: Stepped::default(),
         };
-        tap.scan_dr(&mut self.module, &mut target, value, length)
+        let out = tap.scan_dr(&mut self.module, &mut target, value, length);
+        let stepped = target.stepped;
+        self.attend_step(stepped);
+        out
     }
 
     /// One clock of the port.
@@ -209,8 +231,11 @@ impl Machine {
             chip: &mut self.chip,
             touched: &mut self.touched,
             stuck: &mut self.stuck,
+            stepped: Stepped::default(),
         };
         let tdo = tap.clock(&mut self.module, &mut target, tms, tdi);
+        let stepped = target.stepped;
+        self.attend_step(stepped);
         tdo && self.is_powered()
     }
 
@@ -225,6 +250,14 @@ struct ChipTarget<'a> {
     chip: &'a mut Chip,
     touched: &'a mut bool,
     stuck: &'a mut bool,
+    stepped: Stepped,
+}
+
+/// What single steps did outside of the chip.
+#[derive(Default)]
+struct Stepped {
+    pins: Vec<PinChange>,
+    power_failed: bool,
 }
 
 impl DebugTarget for ChipTarget<'_> {
@@ -249,8 +282,15 @@ impl DebugTarget for ChipTarget<'_> {
         }
         let limit = self.chip.now() + STEP_MAX;
         while !self.chip.is_halted() {
-            if let Pause::Idle | Pause::Limit = self.chip.run(limit, 1) {
-                self.chip.halt();
+            match self.chip.run(limit, 1) {
+                Pause::Idle | Pause::Limit => self.chip.halt(),
+                // The chip goes on once somebody has looked.
+                Pause::PinChanged => self.stepped.pins.extend(self.chip.pin_changes()),
+                Pause::PowerFailed => {
+                    self.stepped.power_failed = true;
+                    return;
+                }
+                _ => {}
             }
         }
     }

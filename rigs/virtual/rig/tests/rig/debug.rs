@@ -76,6 +76,34 @@ fn registers_steps_and_breakpoints() {
 }
 
 #[test]
+fn single_steps_move_pins_and_the_board_sees_it() {
+    const GPIO: u32 = 0x6000_4000;
+    const RELAY_4: u32 = 1 << 4;
+    const ROUNDS: usize = 40;
+    // On its own thread: the mistake that this looks for is a step without an end.
+    let (done, finished) = crossbeam_channel::bounded(1);
+    std::thread::spawn(move || {
+        let rig = rig();
+        let mut session = attach(&rig);
+        let mut core = session.core(0).unwrap();
+        let set = store(GPIO + 0x08, RELAY_4);
+        let clear = store(GPIO + 0x0C, RELAY_4);
+        let round = [set, clear].concat();
+        let mut program = store(GPIO + 0x24, RELAY_4).to_vec();
+        (0..ROUNDS).for_each(|_| program.extend(&round));
+        load(&mut core, &program);
+        for _ in 0..program.len() {
+            core.step().unwrap();
+        }
+        let pc: u32 = core.read_core_reg(core.program_counter()).unwrap();
+        done.send(pc).ok();
+    });
+    let pc = finished.recv_timeout(Duration::from_secs(60));
+    let steps = 5 * (1 + 2 * ROUNDS as u32);
+    assert_eq!(pc, Ok(CODE + 4 * steps));
+}
+
+#[test]
 fn a_reset_halts_at_the_reset_vector() {
     let rig = rig();
     let mut session = attach(&rig);
