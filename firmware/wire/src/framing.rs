@@ -202,6 +202,36 @@ mod tests {
             uptime_us: u64::MAX,
             body: DeviceBody::Panic { message: full() },
         });
+        let stack = StackSample {
+            name: full(),
+            size: u32::MAX,
+            used_max: u32::MAX,
+        };
+        let most = u32::MAX;
+        check_round_trip(DeviceFrame {
+            boot: most,
+            sequence: most,
+            uptime_us: u64::MAX,
+            body: DeviceBody::Memory(MemorySample {
+                heap: HeapSample {
+                    size: most,
+                    free: most,
+                    free_min: most,
+                    largest_free_block: most,
+                    allocations: most,
+                    frees: most,
+                    failed: most,
+                    refused: most,
+                },
+                stacks: core::iter::repeat_n(stack, 6).collect(),
+                buffers: BufferSample {
+                    mqtt_used_max: most,
+                    json_used_max: most,
+                    outbox_used_max: most,
+                    http_used_max: most,
+                },
+            }),
+        });
         check_round_trip(ControlFrame {
             sequence: u32::MAX,
             body: ControlBody::Provision(Provision {

@@ -7,7 +7,7 @@
 
 use std::{env, path::Path, process::ExitCode, time::Duration};
 
-use firmware_wire::ControlBody;
+use firmware_wire::{ControlBody, Fault};
 use hil_bench::{Bench, FirmwareImage, OpenOptions, Received, provision};
 use hil_mqtt::{Broker, EmbeddedSettings};
 use hil_rig::Rig;
@@ -48,16 +48,29 @@ async fn measure(elf: &Path) -> Result<(), Box<dyn std::error::Error>> {
     bench.listen_to(&image).await?;
     bench.reset().await?;
     let device = bench.device();
-    device.wait_boot(10 * SECOND).await?;
+    let hello = device.wait_boot(10 * SECOND).await?;
     device.provision(&provision(&rig, broker.port())?).await?;
     let connected = device.wait_connected();
     bench.clock().timeout(60 * SECOND, connected).await??;
     println!("bytes until connected: {}", shown(device.received(), 1.0));
-    for (what, interval_ms, enabled) in [
-        ("idle", 60_000, false),
-        ("telemetry each second", 1_000, false),
-        ("and the allocation trace", 1_000, true),
+    // The firmware allocates nothing of its own accord: an image with test hooks is made to.
+    let allocates = Fault::LeakEvery {
+        bytes: 8,
+        interval_ms: 100,
+        site: 0,
+    };
+    for (what, interval_ms, enabled, fault) in [
+        ("idle", 60_000, false, None),
+        ("telemetry each second", 1_000, false, None),
+        ("and the allocation trace", 1_000, true, None),
+        ("and ten allocations", 1_000, true, Some(allocates)),
     ] {
+        if let Some(fault) = fault {
+            if !hello.test_hooks {
+                continue;
+            }
+            device.demand(ControlBody::Inject(fault)).await?;
+        }
         let body = ControlBody::SetTelemetryInterval { interval_ms };
         device.demand(body).await?;
         device.demand(ControlBody::SetTrace { enabled }).await?;
