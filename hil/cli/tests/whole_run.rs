@@ -112,6 +112,28 @@ fn one_seed_gives_one_order_of_verdicts_and_flashes_once() {
 }
 
 #[test]
+fn sensors_of_the_firmware_want_test_hooks_and_that_is_said() {
+    let place = Place::new("test-no-hooks");
+    let text = std::fs::read_to_string(&place.rig).expect("the rig");
+    let (before, rest) = text.split_once("[fixture]").expect("a fixture");
+    let (_, after) = rest.split_once("[network]").expect("a network");
+    let own = "[fixture]\nkind = \"firmware\"\n\n[network]";
+    std::fs::write(&place.rig, format!("{before}{own}{after}")).expect("a file");
+    let output = place.run(&["CON-1"]);
+    // Whoever typed the command must mend it: no firmware has failed.
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let stderr = text_of_one_line(&output.stderr);
+    assert!(stderr.contains("built without `test-hooks`"), "{stderr}");
+    assert!(stderr.contains("`--features test-hooks`"), "{stderr}");
+}
+
+/// Without the breaks of a message that is wrapped.
+fn text_of_one_line(bytes: &[u8]) -> String {
+    let text = text(bytes).replace('│', " ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
 fn ctrl_c_in_a_scenario_cancels_it_and_frees_the_rig() {
     let place = Place::new("test-ctrl-c");
     let mut child = place

@@ -9,6 +9,7 @@
 mod drills;
 mod firmware;
 mod images;
+mod own_sensors;
 mod project;
 mod rigs;
 mod world;
