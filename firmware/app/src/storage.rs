@@ -2,11 +2,12 @@
 //! controller keeps; in the flash's `nvs` partition.
 //!
 //! How it survives is `firmware-storage`'s business; this says what the items are and how they are
-//! written. Every item that is more than a number begins with the version of its encoding: one of
-//! another version is taken for none. No call waits in the middle, so several tasks share the flash
+//! written. The configuration, and what the controller keeps, begin with the version of their
+//! encoding: one of another version is taken for none. Numbers, certificates and the table of the
+//! sensors' codes are plain bytes that no version changes. No call waits in the middle, so several tasks share the flash
 //! through [`with`].
 
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, mutex::Mutex};
 use esp_bootloader_esp_idf::partitions::{
@@ -67,13 +68,23 @@ impl From<Error> for StorageError {
 }
 
 /// What the device works with. One item, so that its two parts never contradict each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Configuration {
     /// As the bench provisioned it.
     pub provision: Provision,
     /// What the controller has made of its MQTT part since then, as it keeps it itself
     /// ([`firmware_control::Kept::Configuration`]); empty when nothing was changed.
     pub kept: heapless::Vec<u8, KEPT_BYTES_MAX>,
+}
+
+// What the controller keeps holds the password of the broker, as bytes.
+impl fmt::Debug for Configuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configuration")
+            .field("provision", &self.provision)
+            .field("kept", &format_args!("{} bytes", self.kept.len()))
+            .finish()
+    }
 }
 
 /// What is kept beside the configuration, each in its owner's encoding.

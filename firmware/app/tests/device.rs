@@ -22,7 +22,7 @@ fn setup() {
 #[cfg(test)]
 #[embedded_test::tests(default_timeout = 10, executor = esp_rtos::embassy::Executor::new())]
 mod tests {
-    use alloc::{boxed::Box, vec, vec::Vec};
+    use alloc::{boxed::Box, format, vec, vec::Vec};
     use core::{
         ffi::c_void,
         hint::black_box,
@@ -312,6 +312,14 @@ mod tests {
             defmt::assert!(storage.configuration().is_none());
         }
         storage.erase().unwrap();
+    }
+
+    #[test]
+    fn a_configuration_is_shown_without_what_the_controller_keeps() {
+        let shown = format!("{:?}", configuration("dev"));
+        defmt::assert!(shown.contains("10.0.2.2") && shown.contains("kept: 17 bytes"));
+        // The bytes of "of the controller", as a list shows them.
+        defmt::assert!(!shown.contains("111, 102"));
     }
 
     #[test]

@@ -97,13 +97,9 @@ impl fmt::Display for JsonError {
 /// # Errors
 /// The first thing that is wrong, and where.
 pub fn object(bytes: &[u8]) -> Result<Members<'_>, JsonError> {
-    // What is not UTF-8 ends the text; the scanner says so when it comes to there.
-    let text = match core::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
-    };
+    let text = utf8_beginning(bytes);
     scanner::check(bytes, text.len())?;
-    let begin = bytes.iter().position(|b| !is_blank(*b)).unwrap_or(0);
+    let begin = begin_of(bytes);
     match value_at(text, begin).0 {
         Value::Object(members) => Ok(members),
         _ => Err(JsonError {
@@ -111,6 +107,28 @@ pub fn object(bytes: &[u8]) -> Result<Members<'_>, JsonError> {
             reason: Reason::NoObject,
         }),
     }
+}
+
+/// What can be read of a document that is cut or goes wrong: the members of its outermost object that
+/// are whole before that.
+#[must_use]
+pub fn whole_members(bytes: &[u8]) -> Members<'_> {
+    let text = utf8_beginning(bytes);
+    let end = scanner::whole_members_end(bytes, text.len());
+    Members(text.get(begin_of(bytes)..end).unwrap_or_default())
+}
+
+/// What is not UTF-8 ends the text; the scanner says so when it comes to there.
+fn utf8_beginning(bytes: &[u8]) -> &str {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default(),
+    }
+}
+
+/// Where the document's value begins.
+fn begin_of(bytes: &[u8]) -> usize {
+    bytes.iter().position(|b| !is_blank(*b)).unwrap_or(0)
 }
 
 /// A value of a checked document.
@@ -130,7 +148,8 @@ pub enum Value<'d> {
     Object(Members<'d>),
 }
 
-/// An object of a checked document: its text, from brace to brace; empty for no members.
+/// An object of a checked document: its text, from brace to brace, or from the brace to the end of a
+/// whole member; empty for no members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Members<'d>(&'d str);
 

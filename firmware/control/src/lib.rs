@@ -5,8 +5,7 @@
 //! around it stays a thin shell of drivers. In reading order:
 //!
 //! - [`Controller`]: the whole, and the place to start.
-//! - [`points`], [`thresholds`], [`alarms`]: the 60 measurement points and what they alarm about;
-//!   [`stand_in`] measures them until sensors do.
+//! - [`points`], [`thresholds`], [`alarms`]: the 60 measurement points and what they alarm about.
 //! - [`relays`], [`schedules`], [`orders`]: what is switched, and what is done again and again.
 //! - [`configuration`], [`configuration_json`]: what the HTTP interface shows and changes.
 //! - [`kept`]: what goes to flash.
@@ -19,6 +18,12 @@
 
 #[cfg(test)]
 extern crate alloc;
+// What the tests of this crate share with those beside it names the crate.
+#[cfg(test)]
+extern crate self as firmware_control;
+#[cfg(test)]
+#[path = "../tests/support/stand_in.rs"]
+mod stand_in;
 #[cfg(test)]
 mod testing;
 
@@ -38,7 +43,6 @@ pub mod relays;
 pub mod request;
 pub mod responses;
 pub mod schedules;
-pub mod stand_in;
 pub mod status;
 pub mod telemetry;
 pub mod thresholds;
@@ -57,7 +61,7 @@ pub use status::DeviceStatus;
 pub use timestamp::{Clock, Now};
 pub use topics::Topics;
 
-/// The longest request that is read, bytes; a longer one is refused unread.
+/// The longest request that is carried out, bytes; of a longer one only the `cmd_id` is looked for.
 pub const REQUEST_BYTES_MAX: usize = 1_024;
 
 /// The buffer that any message this crate writes fits, bytes.

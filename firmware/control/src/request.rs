@@ -1,8 +1,8 @@
 //! Reads a command request: any bytes in, a request or the reason for an error response out.
 //!
 //! Field by field, and only then by command, so that each mistake gets the message that the
-//! contract promises for it, with the `cmd_id` whenever it can be read. Nothing is copied: a
-//! request is looked at where it was received.
+//! contract promises for it, with the `cmd_id` whenever it can be read: also before the place where
+//! a request breaks off or goes wrong. Nothing is copied: a request is looked at where it was received.
 
 use core::fmt;
 use core::ops::RangeInclusive;
@@ -11,6 +11,7 @@ use crate::document::{self, JsonError, Members, Text, Value, Whole};
 use crate::mutants::{self, Mutant};
 use crate::points::{POINTS, Tenths};
 use crate::relays::{RELAYS, RelayId};
+use crate::timestamp::is_rfc_3339;
 use crate::{REQUEST_BYTES_MAX, SCHEDULES_MAX};
 
 /// A request that holds all that every request holds.
@@ -107,27 +108,41 @@ pub struct BadRequest<'p> {
 /// # Errors
 /// The first thing that is wrong, in the order of [`RequestError`].
 pub fn parse(payload: &[u8]) -> Result<Request<'_>, BadRequest<'_>> {
-    let without_id = |error| BadRequest {
-        cmd_id: Text::default(),
+    let damaged = |error| BadRequest {
+        cmd_id: cmd_id_before_the_damage(payload),
         error,
     };
     if payload.len() > REQUEST_BYTES_MAX && !mutants::active(Mutant::LongRequestsRead) {
-        return Err(without_id(RequestError::TooLarge));
+        return Err(damaged(RequestError::TooLarge));
     }
-    let members =
-        document::object(payload).map_err(|error| without_id(RequestError::Json(error)))?;
+    let members = document::object(payload).map_err(|error| damaged(RequestError::Json(error)))?;
     let members = Parameters(members);
-    let cmd_id = members.text("cmd_id").map_err(without_id)?;
+    let cmd_id = members.text("cmd_id").map_err(|error| BadRequest {
+        cmd_id: Text::default(),
+        error,
+    })?;
     let of_id = |error| BadRequest { cmd_id, error };
     let command = members.text("command").map_err(of_id)?;
-    if members.optional("timestamp").is_some() {
-        members.text("timestamp").map_err(of_id)?;
+    if members.has("timestamp") && !is_rfc_3339(members.text("timestamp").map_err(of_id)?.chars()) {
+        return Err(of_id(RequestError::Value {
+            name: "timestamp",
+            takes: "a moment as in RFC 3339",
+        }));
     }
     Ok(Request {
         cmd_id,
         command,
         parameters: members.parameters().map_err(of_id)?,
     })
+}
+
+/// The `cmd_id`, if it is whole before the request goes wrong or is longer than what is read.
+fn cmd_id_before_the_damage(payload: &[u8]) -> Text<'_> {
+    let read = &payload[..payload.len().min(REQUEST_BYTES_MAX)];
+    match document::whole_members(read).get("cmd_id") {
+        Some(Value::Text(cmd_id)) => cmd_id,
+        _ => Text::default(),
+    }
 }
 
 /// The parameters of a command, read by name and type.
@@ -339,12 +354,12 @@ mod tests {
         check(b"", "", "JSON parse error at byte 0: unexpected end");
         check(
             br#"{"cmd_id": "test", invalid json}"#,
-            "",
+            "test",
             "JSON parse error at byte 19: expected a member name in double quotes",
         );
         check(
             b"{\"cmd_id\":\"x\",\n\"command\" \"help\"}",
-            "",
+            "x",
             "JSON parse error at byte 25: expected `:`",
         );
         check(b"[1]", "", "JSON parse error at byte 0: expected an object");
@@ -355,9 +370,30 @@ mod tests {
         );
         check(
             br#"{"cmd_id":"a","cmd_id":"b"}"#,
-            "",
+            "a",
             "JSON parse error at byte 14: duplicate member",
         );
+    }
+
+    #[test]
+    fn a_cmd_id_is_read_if_it_is_whole_before_the_request_goes_wrong() {
+        let check = |payload: &[u8], cmd_id: &str| {
+            let bad = parse(payload).expect_err("a bad request");
+            assert!(matches!(bad.error, RequestError::Json(_)), "{bad:?}");
+            assert_eq!(bad.cmd_id.to_string(), cmd_id);
+        };
+        let whole = br#"{ "cmd_id" : "a\"\u0062" ,"command":"get_point","parameters":{"x":[1]}}"#;
+        let end_of_id = whole.windows(2).position(|w| w == b" ,").expect("there");
+        for length in 0..whole.len() {
+            let expected = if length < end_of_id { "" } else { "a\"b" };
+            check(&whole[..length], expected);
+        }
+        check(br#"{"command":"x","cmd_id":"late","#, "late");
+        check(br#"{"parameters":{"cmd_id":"inner"},"#, "");
+        check(br#"[{"cmd_id":"inner"},"#, "");
+        check(br#"{"cmd_id":7,"#, "");
+        check(br#"{"cmd_id":"a"}{"cmd_id":"b"}"#, "a");
+        check(b"{\"cmd_id\":\"a\",\"command\":\"\xff\"}", "a");
     }
 
     #[test]
@@ -384,6 +420,11 @@ mod tests {
             "Invalid parameter type: timestamp",
         );
         check(
+            br#"{"cmd_id":"a","command":"help","timestamp":"yesterday"}"#,
+            "a",
+            "Invalid parameter value: timestamp takes a moment as in RFC 3339",
+        );
+        check(
             br#"{"cmd_id":"a","command":"help","parameters":3}"#,
             "a",
             "Invalid parameter type: parameters",
@@ -391,15 +432,19 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_one_byte_too_many_is_refused_unread() {
+    fn a_request_of_one_byte_too_many_is_refused() {
         let fits = format!("{{\"cmd_id\":\"{}\"}}", "x".repeat(REQUEST_BYTES_MAX - 13));
         assert_eq!(fits.len(), REQUEST_BYTES_MAX);
         assert_eq!(
             parse(fits.as_bytes()).expect_err("no command").error,
             RequestError::Missing("command")
         );
-        let over = format!("{fits} ");
-        check(over.as_bytes(), "", "Request too large: at most 1024 bytes");
+        let message = "Request too large: at most 1024 bytes";
+        let id = "x".repeat(REQUEST_BYTES_MAX - 13);
+        check(format!("{fits} ").as_bytes(), &id, message);
+        // Only what the device keeps is read.
+        check(format!(" {fits}").as_bytes(), &id, message);
+        check(format!("   {fits}").as_bytes(), "", message);
     }
 
     fn parameter<T>(value: &str, read: impl Fn(Parameters<'_>) -> T) -> T {

@@ -1,8 +1,10 @@
 //! The cases of `fixtures/data` against the controller: each answered as the file says.
 
+#[path = "support/stand_in.rs"]
+mod stand_in;
+
 use firmware_control::{
     Configuration, ConfigurationError, Controller, DeviceStatus, Identity, Now, REQUEST_BYTES_MAX,
-    stand_in,
 };
 use serde::Deserialize;
 use serde_json::Value;

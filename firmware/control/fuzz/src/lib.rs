@@ -4,9 +4,12 @@
 //! Shared by file with a test of `firmware-control`, which runs them over the seeds and what is a
 //! byte away from them.
 
+#[path = "../../tests/support/stand_in.rs"]
+mod stand_in;
+
 use firmware_control::{
     Action, Clock, Configuration, Controller, DeviceStatus, Handled, Identity, KEPT_BYTES_MAX,
-    Kept, MESSAGE_BYTES_MAX, Now, stand_in,
+    Kept, MESSAGE_BYTES_MAX, Now,
 };
 use serde::Deserialize;
 use serde_json::Value;

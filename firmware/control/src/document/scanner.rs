@@ -7,21 +7,36 @@ use super::{DEPTH_MAX, JsonError, Reason, Value, is_blank, member_at, value_at};
 /// Checks that `bytes` are one JSON value and nothing else; they are UTF-8 up to `utf8_until`, which
 /// is their length when all are.
 pub(super) fn check(bytes: &[u8], utf8_until: usize) -> Result<(), JsonError> {
-    let mut scanner = Scanner {
-        bytes,
-        at: 0,
-        utf8_until,
-    };
-    scanner.document()
+    Scanner::new(bytes, utf8_until).document()
+}
+
+/// Where the last member of the outermost object ends that is whole before the document does or
+/// goes wrong; 0 when there is none.
+pub(super) fn whole_members_end(bytes: &[u8], utf8_until: usize) -> usize {
+    let mut scanner = Scanner::new(bytes, utf8_until);
+    // What is wrong, whoever asks this knows already.
+    let _ = scanner.document();
+    scanner.whole_until
 }
 
 struct Scanner<'d> {
     bytes: &'d [u8],
     at: usize,
     utf8_until: usize,
+    /// See [`whole_members_end`].
+    whole_until: usize,
 }
 
-impl Scanner<'_> {
+impl<'d> Scanner<'d> {
+    fn new(bytes: &'d [u8], utf8_until: usize) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            utf8_until,
+            whole_until: 0,
+        }
+    }
+
     /// One value, and nothing after it. Not recursive: whatever comes, the stack stays as it is.
     fn document(&mut self) -> Result<(), JsonError> {
         // Where each open list or object begins.
@@ -64,6 +79,11 @@ impl Scanner<'_> {
         open: &mut heapless::Vec<usize, DEPTH_MAX>,
     ) -> Result<bool, JsonError> {
         loop {
+            if let [outermost] = open[..]
+                && self.bytes[outermost] == b'{'
+            {
+                self.whole_until = self.at;
+            }
             self.blanks();
             let Some(&begin) = open.last() else {
                 return match self.peek() {

@@ -4,7 +4,7 @@ use rand::Rng;
 use serde::Deserialize;
 use serde_json::json;
 
-/// A request over this many bytes is refused unread.
+/// A request over this many bytes is refused; its `cmd_id` is read if it is whole within them.
 pub const REQUEST_BYTES_MAX: usize = 1_024;
 
 /// A request that the contract allows. `parameters` is JSON.
@@ -84,19 +84,22 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
 
 /// Bad requests made by chance: truncated, nested, over-long, beyond all numbers.
 pub fn generated(random: &mut impl Rng, cmd_id: &str) -> Vec<BadRequest> {
-    let bad = |name: String, payload: Vec<u8>, message: &str| BadRequest {
+    let bad = |name: String, payload: Vec<u8>, cmd_id: &str, message: &str| BadRequest {
         name,
         payload,
-        cmd_id: String::new(),
+        cmd_id: cmd_id.to_owned(),
         message: message.to_owned(),
     };
     let whole = request(cmd_id, "get_point", r#"{"point_id":5}"#);
+    // `cmd_id` comes first.
+    let end_of_id = json!({"cmd_id": cmd_id}).to_string().len() - 1;
     let mut made = Vec::new();
     for _ in 0..4 {
         let at = random.random_range(1..whole.len());
         made.push(bad(
             format!("cut after {at} bytes"),
             whole[..at].to_vec(),
+            if at < end_of_id { "" } else { cmd_id },
             "JSON parse error",
         ));
     }
@@ -104,18 +107,25 @@ pub fn generated(random: &mut impl Rng, cmd_id: &str) -> Vec<BadRequest> {
     made.push(bad(
         format!("nested {depth} deep"),
         format!("{{\"cmd_id\":\"a\",\"parameters\":{}", "[".repeat(depth)).into_bytes(),
+        "a",
         "JSON parse error",
     ));
     let over = REQUEST_BYTES_MAX + 1 + random.random_range(0..500);
     let mut long = request(cmd_id, "get_status", "{}");
     long.resize(over, b' ');
-    made.push(bad(format!("{over} bytes long"), long, "Request too large"));
+    made.push(bad(
+        format!("{over} bytes long"),
+        long,
+        cmd_id,
+        "Request too large",
+    ));
     let garbage: Vec<u8> = (0..random.random_range(1..200))
         .map(|_| random.random_range(0x80..=0xFF))
         .collect();
     made.push(bad(
         format!("{} bytes of garbage", garbage.len()),
         garbage,
+        "",
         "JSON parse error",
     ));
     let point = 60 + u64::from(random.random::<u32>());
@@ -151,6 +161,24 @@ mod tests {
             (no_command.payload.as_slice(), no_command.cmd_id.as_str()),
             (&br#"{"cmd_id":"id-1"}"#[..], "id-1")
         );
+    }
+
+    #[test]
+    fn a_request_that_is_cut_is_answered_by_id_once_the_id_is_whole() {
+        let mut random = rand::rngs::StdRng::seed_from_u64(1);
+        for _ in 0..50 {
+            for case in generated(&mut random, "bad-2") {
+                let whole = br#"{"cmd_id":"bad-2""#;
+                if case.name.starts_with("cut") {
+                    let expected = if case.payload.starts_with(whole) {
+                        "bad-2"
+                    } else {
+                        ""
+                    };
+                    assert_eq!(case.cmd_id, expected, "{}", case.name);
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,18 +1,16 @@
-//! Temperatures for a board that has no sensors yet.
+//! Temperatures for tests and fuzz targets, in place of sensors: shared by file.
 //!
 //! Each point follows a triangle wave of its own height and pace, computed from the time alone, so
-//! that values move, differ between points, and are the same in every run. The 1-Wire sensors
-//! replace this; until they do, telemetry says so nowhere but in the sensor ids, which no real
-//! DS18B20 has.
+//! that values move, differ between points, and are the same in every run. No real DS18B20 has these
+//! sensor ids.
 
-use crate::points::{Measurement, POINTS, Reading, Tenths};
-use crate::{Controller, Now};
+use firmware_control::{Controller, Measurement, Now, POINTS, Reading, Tenths};
 
 /// Half the height of the wave, tenths of a degree.
 const SWING: i64 = 100;
 
 /// Measures all points as they are `now`.
-pub fn measure(controller: &mut Controller, now: Now) {
+pub(crate) fn measure(controller: &mut Controller, now: Now) {
     for id in 0..POINTS {
         let measurement = Measurement {
             sensor_id: 0x28FF_0000_0000_0000 | id as u64,
