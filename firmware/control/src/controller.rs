@@ -9,7 +9,12 @@
 //! Whatever was put in, the firmware then asks [`Controller::poll`] until there is nothing more.
 //! It does so online and offline: alarms, relays and schedules don't wait for a broker. An
 //! [`Action`] that publishes holds all of its message, or asks for one that is written there and
-//! then, so that the firmware can put it aside until there is a broker again.
+//! then, so that the firmware can put it aside until there is a broker again. While it has no room to
+//! put one aside, it asks [`Controller::poll_without_events`].
+//!
+//! What a command changes for good is kept before it counts and is answered ([`Keeper`]). What
+//! changes otherwise, by schedules and by provisioning, counts at once, and is to be kept
+//! ([`Action::Keep`]) until it is.
 
 mod carry_out;
 
@@ -21,7 +26,7 @@ use crate::alarms::{AlarmChange, Alarms};
 use crate::configuration::Configuration;
 use crate::configuration_json::ConfigurationError;
 use crate::events::{Event, Events};
-use crate::kept::{self, BadKept, Kept, TooShort};
+use crate::kept::{self, BadKept, Keeper, Kept, NotKept, TooShort};
 use crate::mutants::{self, Mutant};
 use crate::orders::Order;
 use crate::points::{Measurement, Points, Reading};
@@ -30,6 +35,9 @@ use crate::responses;
 pub use crate::responses::Handled;
 use crate::schedules::{Schedules, next_on_grid};
 use crate::{Clock, DeviceStatus, Now, telemetry};
+
+/// From a failure to keep something to the next attempt.
+const KEEP_AGAIN_MS: u64 = 30_000;
 
 /// What the controller is told once, at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +77,7 @@ pub enum Action {
     PublishAlarm(AlarmChange),
     /// Publish the change on `event/relay`, QoS 1: [`RelayChange::write`].
     PublishRelay(RelayChange),
-    /// Keep this in flash: [`Controller::keep`].
+    /// Keep this in flash: [`Controller::keep`]; or else [`Controller::not_kept`].
     Keep(Kept),
     /// The MQTT session no longer is what [`Controller::configuration`] asks for: end it.
     Reconnect,
@@ -87,6 +95,8 @@ pub struct Counters {
     pub events_dropped: u32,
     /// Orders of schedules that could not be carried out any more.
     pub schedule_errors: u32,
+    /// Times that something could not be kept in flash.
+    pub keep_errors: u32,
 }
 
 /// The temperature controller.
@@ -103,6 +113,9 @@ pub struct Controller {
     events: Events,
     /// What has changed and is not in flash, one bit for each of [`Kept::ALL`].
     to_keep: u8,
+    /// Uptime before which none of it is handed out, as flash has failed.
+    keep_from_ms: u64,
+    keep_errors: u32,
     /// Whether the session is to be opened anew.
     reconnect: bool,
     /// Whether the alarm relay was told to be on.
@@ -145,6 +158,8 @@ impl Controller {
             schedules: Schedules::default(),
             events: Events::default(),
             to_keep: 0,
+            keep_from_ms: 0,
+            keep_errors: 0,
             reconnect: false,
             alarm_output: false,
             sequence: 0,
@@ -196,6 +211,7 @@ impl Controller {
         Counters {
             events_dropped: self.events.dropped(),
             schedule_errors: self.schedule_errors,
+            keep_errors: self.keep_errors,
         }
     }
 
@@ -220,9 +236,14 @@ impl Controller {
     /// Takes another configuration, as provisioning has it; a new telemetry interval counts from
     /// `now`. Not for one that was not checked: [`Configuration::check`].
     pub fn configure(&mut self, now: Now, configuration: Configuration) {
-        if configuration == self.configuration {
-            return;
+        if configuration != self.configuration {
+            self.mark(Kept::Configuration);
+            self.apply(now, configuration);
         }
+    }
+
+    /// Works with another configuration from `now` on.
+    fn apply(&mut self, now: Now, configuration: Configuration) {
         let old = core::mem::replace(&mut self.configuration, configuration);
         let new = &self.configuration;
         if new.telemetry_interval_s != old.telemetry_interval_s {
@@ -230,7 +251,6 @@ impl Controller {
         }
         self.reconnect |= !new.same_session(&old);
         let relay = new.alarm_relay;
-        self.mark(Kept::Configuration);
         if relay != old.alarm_relay && self.alarm_output {
             self.switch_alarm_relay(now, old.alarm_relay, false);
             self.switch_alarm_relay(now, relay, true);
@@ -262,7 +282,8 @@ impl Controller {
     }
 
     /// Carries out the request in `payload`, received at `received_ms` of uptime, and writes
-    /// exactly one JSON response to `out`.
+    /// exactly one JSON response to `out`. What it changes for good is kept with `keeper` first; if
+    /// that fails, nothing has changed and the response is an error.
     ///
     /// # Errors
     /// What `out` says: it is full; [`crate::MESSAGE_BYTES_MAX`] is always enough.
@@ -272,25 +293,35 @@ impl Controller {
         received_ms: u64,
         status: &DeviceStatus,
         payload: &[u8],
+        keeper: &mut dyn Keeper,
         out: &mut dyn Write,
     ) -> Result<Handled, fmt::Error> {
-        responses::handle(self, clock, received_ms, status, payload, out)
+        responses::handle(self, clock, received_ms, status, payload, keeper, out)
     }
 
     /// Uptime, in milliseconds, at which [`Controller::poll`] has something to do.
     #[must_use]
     pub fn poll_at(&self) -> u64 {
-        let waiting = self.relays.any_to_switch()
-            || !self.events.is_empty()
-            || self.to_keep != 0
-            || self.reconnect;
+        self.due_ms(true)
+    }
+
+    /// Uptime, in milliseconds, at which [`Controller::poll_without_events`] has something to do.
+    #[must_use]
+    pub fn poll_at_without_events(&self) -> u64 {
+        self.due_ms(false)
+    }
+
+    fn due_ms(&self, with_events: bool) -> u64 {
+        let waiting =
+            self.relays.any_to_switch() || with_events && !self.events.is_empty() || self.reconnect;
         if waiting {
             return 0;
         }
         [
             self.relays.due_ms(),
-            self.schedules.due_ms(),
+            self.schedules.due_ms(with_events),
             self.alarms.held_until(),
+            (self.to_keep != 0).then_some(self.keep_from_ms),
         ]
         .into_iter()
         .flatten()
@@ -299,6 +330,16 @@ impl Controller {
 
     /// What is due now; ask again until there is nothing.
     pub fn poll(&mut self, now: Now) -> Option<Action> {
+        self.next_action(now, true)
+    }
+
+    /// As [`Controller::poll`], while there is no room for messages that must not be lost: alarm and
+    /// relay messages wait in [`crate::events`], summaries stay due, everything else goes on.
+    pub fn poll_without_events(&mut self, now: Now) -> Option<Action> {
+        self.next_action(now, false)
+    }
+
+    fn next_action(&mut self, now: Now, with_events: bool) -> Option<Action> {
         self.relays.poll(now, &mut self.events);
         if self
             .alarms
@@ -309,13 +350,13 @@ impl Controller {
             self.follow_alarms(now);
         }
         loop {
-            if let Some(action) = self.waiting() {
+            if let Some(action) = self.waiting(now, with_events) {
                 return Some(action);
             }
-            match self.schedules.next_due(now) {
+            match self.schedules.next_due(now, with_events) {
                 Some(Order::Summary) => return Some(Action::PublishSummary),
                 Some(order) => {
-                    if self.carry_out_order(now, order).is_err() {
+                    if self.carry_out_order(now, order, None).is_err() {
                         self.schedule_errors = self.schedule_errors.saturating_add(1);
                     }
                 }
@@ -331,24 +372,19 @@ impl Controller {
     }
 
     /// What has been decided and not been fetched; contacts first.
-    fn waiting(&mut self) -> Option<Action> {
+    fn waiting(&mut self, now: Now, with_events: bool) -> Option<Action> {
         if let Some((relay, on)) = self.relays.next_to_switch() {
             return Some(Action::SwitchRelay { relay, on });
         }
-        match self.events.pop() {
+        match with_events.then(|| self.events.pop()).flatten() {
             Some(Event::Alarm(change)) => return Some(Action::PublishAlarm(change)),
             Some(Event::Relay(change)) => return Some(Action::PublishRelay(change)),
             None => {}
         }
         for kept in Kept::ALL {
-            if self.to_keep & bit(kept) != 0 {
+            if self.to_keep & bit(kept) != 0 && self.keep_from_ms <= now.uptime_ms {
                 self.to_keep &= !bit(kept);
-                let forgotten = match kept {
-                    Kept::Configuration => mutants::active(Mutant::ConfigurationNotKept),
-                    Kept::Schedules => mutants::active(Mutant::SchedulesNotKept),
-                    Kept::Thresholds => mutants::active(Mutant::ThresholdsNotKept),
-                };
-                if !forgotten {
+                if !is_forgotten(kept) {
                     return Some(Action::Keep(kept));
                 }
             }
@@ -365,6 +401,32 @@ impl Controller {
             Kept::Configuration => kept::write_configuration(&self.configuration, buffer),
             Kept::Schedules => kept::write_schedules(&self.schedules, buffer),
             Kept::Thresholds => kept::write_thresholds(&self.points, buffer),
+        }
+    }
+
+    /// Notes that flash refused what was to be kept: it is to be kept again, but not at once.
+    pub fn not_kept(&mut self, now: Now, kept: Kept) {
+        self.keep_errors = self.keep_errors.saturating_add(1);
+        self.keep_from_ms = now.uptime_ms.saturating_add(KEEP_AGAIN_MS);
+        self.mark(kept);
+    }
+
+    /// Keeps what a command is about to change.
+    fn keep_now(
+        &mut self,
+        now: Now,
+        kept: Kept,
+        bytes: Result<&[u8], TooShort>,
+        keeper: &mut dyn Keeper,
+    ) -> Result<(), NotKept> {
+        let bytes = bytes.map_err(|TooShort| NotKept)?;
+        if is_forgotten(kept) || keeper.keep(kept, bytes).is_ok() {
+            self.to_keep &= !bit(kept);
+            Ok(())
+        } else {
+            // Nobody knows what flash has now: it is to have what the device goes on with.
+            self.not_kept(now, kept);
+            Err(NotKept)
         }
     }
 
@@ -482,6 +544,15 @@ impl Controller {
 
 fn bit(kept: Kept) -> u8 {
     1 << kept as u8
+}
+
+/// What the mutants keep only for as long as there is power.
+fn is_forgotten(kept: Kept) -> bool {
+    match kept {
+        Kept::Configuration => mutants::active(Mutant::ConfigurationNotKept),
+        Kept::Schedules => mutants::active(Mutant::SchedulesNotKept),
+        Kept::Thresholds => mutants::active(Mutant::ThresholdsNotKept),
+    }
 }
 
 fn interval_ms(configuration: &Configuration) -> u64 {

@@ -42,6 +42,19 @@ pub struct BadKept;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooShort;
 
+/// Who keeps things over a loss of power: flash.
+pub trait Keeper {
+    /// Keeps `bytes` under this name before it returns.
+    ///
+    /// # Errors
+    /// [`NotKept`]; whether what was kept before is still there, nobody knows.
+    fn keep(&mut self, kept: Kept, bytes: &[u8]) -> Result<(), NotKept>;
+}
+
+/// It could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotKept;
+
 pub(crate) type KeptSchedules = Vec<Schedule, SCHEDULES_MAX>;
 pub(crate) type KeptThresholds = Vec<(u8, Thresholds), POINTS>;
 
@@ -185,7 +198,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(schedules(&new), schedules(&old));
-        assert_eq!(new.schedules().due_ms(), Some(604_805_000));
+        assert_eq!(new.schedules().due_ms(true), Some(604_805_000));
         assert_eq!(actions(&mut new, at(5_000)), [], "nothing is to be kept");
     }
 

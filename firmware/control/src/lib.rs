@@ -53,7 +53,7 @@ pub use alarms::AlarmChange;
 pub use configuration::{Configuration, TopicLevel};
 pub use configuration_json::ConfigurationError;
 pub use controller::{Action, Controller, Counters, Handled, Identity};
-pub use kept::{KEPT_BYTES_MAX, Kept};
+pub use kept::{KEPT_BYTES_MAX, Keeper, Kept, NotKept};
 pub use points::{Measurement, POINTS, Points, Reading, Summary, Tenths};
 pub use relays::{RELAYS, RelayChange, RelayId};
 pub use schedules::SCHEDULES_MAX;
@@ -66,3 +66,6 @@ pub const REQUEST_BYTES_MAX: usize = 1_024;
 
 /// The buffer that any message this crate writes fits, bytes.
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1_024;
+
+/// What any message on `alarm/active`, `event/relay` and `telemetry/summary` fits, bytes.
+pub const EVENT_BYTES_MAX: usize = 320;

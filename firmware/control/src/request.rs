@@ -64,6 +64,8 @@ pub enum RequestError {
     UnknownSchedule,
     /// No active alarm has this id.
     UnknownAlarm,
+    /// Flash does not take the change, which therefore was not made.
+    NotKept,
 }
 
 impl fmt::Display for RequestError {
@@ -90,6 +92,7 @@ impl fmt::Display for RequestError {
             }
             Self::UnknownSchedule => f.write_str("Unknown schedule: none has this id"),
             Self::UnknownAlarm => f.write_str("Unknown alarm: none with this id is active"),
+            Self::NotKept => f.write_str("Not kept: flash does not take the change"),
         }
     }
 }

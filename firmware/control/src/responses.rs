@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 use crate::alarms::Alarm;
 use crate::commands::{COMMANDS, Command};
 use crate::json::Object;
+use crate::kept::Keeper;
 use crate::mutants::{self, Mutant};
 use crate::points::PointName;
 use crate::relays::{RelayId, state_name};
@@ -85,13 +86,14 @@ pub(crate) fn handle(
     received_ms: u64,
     status: &DeviceStatus,
     payload: &[u8],
+    keeper: &mut dyn Keeper,
     out: &mut dyn Write,
 ) -> Result<Handled, fmt::Error> {
     let now = clock.now();
     let (cmd_id, outcome) = match request::parse(payload) {
         Ok(request) => {
             let outcome = Command::of(request.command, request.parameters)
-                .and_then(|command| controller.carry_out(now, command));
+                .and_then(|command| controller.carry_out(now, command, keeper));
             (request.cmd_id, outcome)
         }
         Err(BadRequest { cmd_id, error }) => (cmd_id, Err(error)),
@@ -298,7 +300,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::testing::{at, controller, respond, respond_text};
+    use crate::testing::{Flash, at, controller, respond, respond_text};
 
     fn check(payload: &str, expected: &Expect) {
         let now = at(61_250);
@@ -316,7 +318,14 @@ mod tests {
         };
         let mut out = String::new();
         controller
-            .handle_request(&now, 61_248, &status, payload.as_bytes(), &mut out)
+            .handle_request(
+                &now,
+                61_248,
+                &status,
+                payload.as_bytes(),
+                &mut Flash::default(),
+                &mut out,
+            )
             .expect("a String takes everything");
         expected.assert_eq(&out);
     }
@@ -341,7 +350,7 @@ mod tests {
         check(
             r#"{"cmd_id":"s-1","command":"get_status","parameters":{}}"#,
             &expect![[
-                r#"{"cmd_id":"s-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"firmware_version":"0.1.0","uptime_ms":61250,"mqtt_connected":true,"boot_count":7,"heap_free":60000,"heap_free_min":58000,"largest_free_block":57000,"fragmentation_percent":5,"stack_size":200000,"stack_used_max":2900,"heap_refused":0,"mqtt_used_max":0,"json_used_max":0,"outbox_used_max":0,"http_used_max":0,"frames_received":0,"frames_sent":0,"messages_published":0,"commands_received":0,"sessions_opened":0,"messages_queued":0,"telemetry_dropped":0,"messages_dropped":0,"http_requests":0,"events_dropped":0,"schedule_errors":0,"alarm_relay":0},"execution_time":2}"#
+                r#"{"cmd_id":"s-1","timestamp":"2026-11-23T18:02:35.120Z","status":"success","data":{"firmware_version":"0.1.0","uptime_ms":61250,"mqtt_connected":true,"boot_count":7,"heap_free":60000,"heap_free_min":58000,"largest_free_block":57000,"fragmentation_percent":5,"stack_size":200000,"stack_used_max":2900,"heap_refused":0,"mqtt_used_max":0,"json_used_max":0,"outbox_used_max":0,"http_used_max":0,"frames_received":0,"frames_sent":0,"messages_published":0,"commands_received":0,"sessions_opened":0,"messages_queued":0,"telemetry_dropped":0,"messages_dropped":0,"http_requests":0,"events_dropped":0,"schedule_errors":0,"keep_errors":0,"alarm_relay":0},"execution_time":2}"#
             ]],
         );
         check(

@@ -96,18 +96,24 @@ impl Schedules {
             .map(|entry| (&entry.schedule, entry.due_ms))
     }
 
-    /// When the first one is due.
+    /// When the first one is due, summaries among them or left out.
     #[must_use]
-    pub fn due_ms(&self) -> Option<u64> {
-        self.entries.iter().map(|entry| entry.due_ms).min()
+    pub fn due_ms(&self, with_summaries: bool) -> Option<u64> {
+        self.entries
+            .iter()
+            .filter(|entry| with_summaries || entry.schedule.order != Order::Summary)
+            .map(|entry| entry.due_ms)
+            .min()
     }
 
-    /// What is due now, the one that has waited longest first; it counts as run.
-    pub(crate) fn next_due(&mut self, now: Now) -> Option<Order> {
+    /// What is due now, summaries among it or left out, the one that has waited longest first; it
+    /// counts as run.
+    pub(crate) fn next_due(&mut self, now: Now, with_summaries: bool) -> Option<Order> {
         let entry = self
             .entries
             .iter_mut()
             .filter(|entry| entry.due_ms <= now.uptime_ms)
+            .filter(|entry| with_summaries || entry.schedule.order != Order::Summary)
             .min_by_key(|entry| entry.due_ms)?;
         let interval_ms = entry.schedule.interval_ms();
         if mutants::active(Mutant::ScheduleDrifts) {
@@ -141,7 +147,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{actions, at, controller, done, refused};
-    use crate::{Action, Controller, Kept};
+    use crate::{Action, Controller};
 
     fn add(
         c: &mut Controller,
@@ -178,7 +184,7 @@ mod tests {
             data["next_due"],
             at(11_000).timestamp_of(11_000).to_string()
         );
-        assert_eq!(actions(&mut c, at(1_000)), [Action::Keep(Kept::Schedules)]);
+        assert_eq!(actions(&mut c, at(1_000)), []);
         assert_eq!(c.poll_at(), 11_000);
         assert_eq!(actions(&mut c, at(10_999)), []);
         assert_eq!(actions(&mut c, at(11_700)), [Action::PublishSummary]);
@@ -197,10 +203,7 @@ mod tests {
             "remove_schedule",
             r#"{"schedule_id":"a"}"#,
         );
-        assert_eq!(
-            actions(&mut c, at(3_500_000)),
-            [Action::Keep(Kept::Schedules)]
-        );
+        assert_eq!(actions(&mut c, at(3_500_000)), []);
         assert_eq!(
             refused(
                 &mut c,
@@ -218,7 +221,7 @@ mod tests {
         add(&mut c, 0, "a", 10, SUMMARY);
         add(&mut c, 5_000, "a", 60, SUMMARY);
         assert_eq!(c.schedules().iter().count(), 1);
-        assert_eq!(c.schedules().due_ms(), Some(65_000));
+        assert_eq!(c.schedules().due_ms(true), Some(65_000));
     }
 
     #[test]
@@ -345,14 +348,14 @@ mod tests {
             let interval_ms = u64::from(interval_s) * 1_000;
             let mut now_ms = begin_ms;
             for wait_ms in waits {
-                let due_ms = c.schedules().due_ms().expect("one");
+                let due_ms = c.schedules().due_ms(true).expect("one");
                 now_ms += wait_ms;
                 let runs: Vec<_> = actions(&mut c, at(now_ms))
                     .into_iter()
                     .filter(|a| *a == Action::PublishSummary)
                     .collect();
                 prop_assert_eq!(runs.len(), usize::from(due_ms <= now_ms));
-                let next_ms = c.schedules().due_ms().expect("one");
+                let next_ms = c.schedules().due_ms(true).expect("one");
                 prop_assert_eq!((next_ms - begin_ms) % interval_ms, 0);
                 prop_assert!(next_ms > now_ms && next_ms <= now_ms.max(begin_ms) + interval_ms);
             }

@@ -139,7 +139,8 @@ pub(crate) fn write_status(
     entry.number("messages_dropped", status.messages_dropped)?;
     entry.number("http_requests", status.http_requests)?;
     entry.number("events_dropped", counters.events_dropped)?;
-    entry.number("schedule_errors", counters.schedule_errors)
+    entry.number("schedule_errors", counters.schedule_errors)?;
+    entry.number("keep_errors", counters.keep_errors)
 }
 
 #[cfg(test)]
@@ -239,6 +240,7 @@ mod tests {
         let counters = Counters {
             events_dropped: 5,
             schedule_errors: 6,
+            keep_errors: 7,
         };
         write_system(NOW, "d", &status, &counters, &mut text).expect("room");
         let system: Value = serde_json::from_str(&text).expect("JSON");
@@ -247,5 +249,6 @@ mod tests {
         assert_eq!(system["telemetry_dropped"], 4);
         assert_eq!(system["events_dropped"], 5);
         assert_eq!(system["schedule_errors"], 6);
+        assert_eq!(system["keep_errors"], 7);
     }
 }

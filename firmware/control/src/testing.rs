@@ -6,9 +6,26 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use crate::{
-    Action, Configuration, Controller, DeviceStatus, Handled, Identity, Measurement, Now, Reading,
-    Tenths,
+    Action, Configuration, Controller, DeviceStatus, Handled, Identity, Keeper, Kept, Measurement,
+    NotKept, Now, Reading, Tenths,
 };
+
+/// A flash that remembers what it was told to keep, or refuses everything.
+#[derive(Debug, Default)]
+pub(crate) struct Flash {
+    pub(crate) kept: Vec<(Kept, Vec<u8>)>,
+    pub(crate) fails: bool,
+}
+
+impl Keeper for Flash {
+    fn keep(&mut self, kept: Kept, bytes: &[u8]) -> Result<(), NotKept> {
+        if self.fails {
+            return Err(NotKept);
+        }
+        self.kept.push((kept, bytes.to_vec()));
+        Ok(())
+    }
+}
 
 /// A controller of boot 7.
 pub(crate) fn controller() -> Controller {
@@ -25,6 +42,16 @@ pub(crate) fn at(uptime_ms: u64) -> Now {
 
 /// The response to a request, as text.
 pub(crate) fn respond_text(c: &mut Controller, now: Now, payload: &[u8]) -> (Handled, String) {
+    respond_kept(c, now, payload, &mut Flash::default())
+}
+
+/// The response to a request, as text, by a device with this flash.
+pub(crate) fn respond_kept(
+    c: &mut Controller,
+    now: Now,
+    payload: &[u8],
+    flash: &mut Flash,
+) -> (Handled, String) {
     let mut out = String::new();
     let received_ms = now.uptime_ms.saturating_sub(2);
     let handled = c
@@ -33,6 +60,7 @@ pub(crate) fn respond_text(c: &mut Controller, now: Now, payload: &[u8]) -> (Han
             received_ms,
             &DeviceStatus::default(),
             payload,
+            flash,
             &mut out,
         )
         .expect("a String takes everything");

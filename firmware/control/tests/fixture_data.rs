@@ -4,7 +4,8 @@
 mod stand_in;
 
 use firmware_control::{
-    Configuration, ConfigurationError, Controller, DeviceStatus, Identity, Now, REQUEST_BYTES_MAX,
+    Configuration, ConfigurationError, Controller, DeviceStatus, Identity, Keeper, Kept, NotKept,
+    Now, REQUEST_BYTES_MAX,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,6 +14,15 @@ const NOW: Now = Now {
     uptime_ms: 30_000,
     unix_ms: None,
 };
+
+/// One that takes everything.
+struct Flash;
+
+impl Keeper for Flash {
+    fn keep(&mut self, _: Kept, _: &[u8]) -> Result<(), NotKept> {
+        Ok(())
+    }
+}
 
 fn controller() -> Controller {
     let mut controller = Controller::new(Identity::new("0.1.0", 7), Configuration::default());
@@ -28,6 +38,7 @@ fn respond(controller: &mut Controller, payload: &[u8]) -> Value {
             NOW.uptime_ms,
             &DeviceStatus::default(),
             payload,
+            &mut Flash,
             &mut out,
         )
         .expect("a String takes everything");

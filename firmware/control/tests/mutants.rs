@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use firmware_control::mutants::{self, Mutant};
 use firmware_control::{
-    Action, Configuration, Controller, DeviceStatus, Identity, KEPT_BYTES_MAX, Kept, Measurement,
-    Now, Reading, Tenths, commands::COMMANDS,
+    Action, Configuration, Controller, DeviceStatus, Identity, KEPT_BYTES_MAX, Keeper, Kept,
+    Measurement, NotKept, Now, Reading, Tenths, commands::COMMANDS,
 };
 use serde_json::{Value, json};
 
@@ -19,20 +19,32 @@ struct Device {
     now_ms: u64,
     messages: Vec<(u64, &'static str, Value)>,
     contacts: [bool; 8],
-    flash: Vec<(Kept, Vec<u8>)>,
+    flash: Flash,
     requests: u32,
+}
+
+/// What each thing was when it was last kept.
+#[derive(Clone, Default)]
+struct Flash(Vec<(Kept, Vec<u8>)>);
+
+impl Keeper for Flash {
+    fn keep(&mut self, kept: Kept, bytes: &[u8]) -> Result<(), NotKept> {
+        self.0.retain(|(other, _)| *other != kept);
+        self.0.push((kept, bytes.to_vec()));
+        Ok(())
+    }
 }
 
 impl Device {
     fn new() -> Self {
-        let mut device = Self::booted(&[]);
+        let mut device = Self::booted(Flash::default());
         device.measure_all(200);
         device
     }
 
-    fn booted(flash: &[(Kept, Vec<u8>)]) -> Self {
+    fn booted(flash: Flash) -> Self {
         let mut controller = Controller::new(Identity::new("0.1.0", 7), Configuration::default());
-        for (kept, bytes) in flash {
+        for (kept, bytes) in &flash.0 {
             controller.restore(now(0), *kept, bytes).expect("sound");
         }
         Self {
@@ -40,14 +52,14 @@ impl Device {
             now_ms: 0,
             messages: Vec::new(),
             contacts: [false; 8],
-            flash: flash.to_vec(),
+            flash,
             requests: 0,
         }
     }
 
     /// Power off, power on.
     fn power_cycle(&mut self) {
-        *self = Self::booted(&self.flash);
+        *self = Self::booted(self.flash.clone());
         self.measure_all(200);
     }
 
@@ -98,8 +110,7 @@ impl Device {
                 Action::Keep(kept) => {
                     let mut buffer = [0; KEPT_BYTES_MAX];
                     let bytes = self.controller.keep(kept, &mut buffer).expect("it fits");
-                    self.flash.retain(|(other, _)| *other != kept);
-                    self.flash.push((kept, bytes.to_vec()));
+                    self.flash.keep(kept, bytes).expect("room");
                     continue;
                 }
                 Action::Reconnect => continue,
@@ -150,6 +161,7 @@ impl Device {
                 self.now_ms,
                 &DeviceStatus::default(),
                 payload.as_bytes(),
+                &mut self.flash,
                 &mut text,
             )
             .expect("room");

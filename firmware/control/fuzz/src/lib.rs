@@ -9,7 +9,7 @@ mod stand_in;
 
 use firmware_control::{
     Action, Clock, Configuration, Controller, DeviceStatus, Handled, Identity, KEPT_BYTES_MAX,
-    Kept, MESSAGE_BYTES_MAX, Now,
+    Keeper, Kept, MESSAGE_BYTES_MAX, NotKept, Now,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -86,7 +86,14 @@ fn answered(controller: &mut Controller, now: Now, payload: &[u8]) -> (Handled, 
     let response = written(|buffer| {
         let status = DeviceStatus::default();
         let clock: &dyn Clock = &now;
-        handled = controller.handle_request(clock, now.uptime_ms, &status, payload, buffer)?;
+        handled = controller.handle_request(
+            clock,
+            now.uptime_ms,
+            &status,
+            payload,
+            &mut Flash,
+            buffer,
+        )?;
         Ok(())
     });
     (handled, response)
@@ -124,13 +131,24 @@ fn act(controller: &mut Controller, now: Now) {
 /// What is kept comes back as it was.
 fn kept_and_restored(controller: &Controller, kept: Kept) {
     let mut buffer = [0; KEPT_BYTES_MAX];
-    let bytes = controller
-        .keep(kept, &mut buffer)
-        .expect("it fits")
-        .to_vec();
+    let bytes = controller.keep(kept, &mut buffer).expect("it fits");
+    restored(kept, bytes);
+}
+
+/// A flash that takes what a boot can read.
+struct Flash;
+
+impl Keeper for Flash {
+    fn keep(&mut self, kept: Kept, bytes: &[u8]) -> Result<(), NotKept> {
+        restored(kept, bytes);
+        Ok(())
+    }
+}
+
+fn restored(kept: Kept, bytes: &[u8]) {
     let mut other = Controller::new(Identity::new("0.1.0", 8), Configuration::default());
     other
-        .restore(at(0), kept, &bytes)
+        .restore(at(0), kept, bytes)
         .expect("what was kept is sound");
     let mut again = [0; KEPT_BYTES_MAX];
     assert_eq!(other.keep(kept, &mut again).expect("it fits"), bytes);

@@ -1,16 +1,20 @@
 //! Commands and orders carried out: the one place where a request changes the controller.
+//!
+//! What a command changes for good is kept first and changed then, so that a response never promises
+//! what a loss of power takes back.
 
 use super::Controller;
 use crate::Now;
 use crate::alarms::AlarmState;
 use crate::commands::Command;
-use crate::kept::Kept;
+use crate::kept::{self, KEPT_BYTES_MAX, Keeper, Kept, NotKept};
 use crate::mutants::{self, Mutant};
 use crate::orders::{Order, SetConfig, SetRelay, SetThreshold, TestAlarm};
 use crate::points::POINTS;
 use crate::relays::Cause;
 use crate::request::RequestError;
 use crate::responses::Answer;
+use crate::schedules::Schedules;
 use crate::thresholds::{Threshold, Thresholds};
 
 impl Controller {
@@ -18,6 +22,7 @@ impl Controller {
         &mut self,
         now: Now,
         command: Command<'_>,
+        keeper: &mut dyn Keeper,
     ) -> Result<Answer, RequestError> {
         if mutants::active(Mutant::HundredthCommandFails) && mutants::hundredth() {
             return Err(RequestError::UnknownAlarm);
@@ -40,36 +45,39 @@ impl Controller {
                 Ok(Answer::Alarm(alarm))
             }
             Command::AddSchedule(schedule) => {
-                let due_ms = self
-                    .schedules
+                let mut changed = self.schedules.clone();
+                let due_ms = changed
                     .add(now, schedule.clone())
                     .map_err(|_| RequestError::ScheduleTableFull)?;
-                self.mark(Kept::Schedules);
+                self.set_schedules(now, changed, keeper)?;
                 Ok(Answer::Schedule { schedule, due_ms })
             }
             Command::RemoveSchedule { id } => {
-                if !self.schedules.remove(&id) {
+                let mut changed = self.schedules.clone();
+                if !changed.remove(&id) {
                     return Err(RequestError::UnknownSchedule);
                 }
-                self.mark(Kept::Schedules);
+                self.set_schedules(now, changed, keeper)?;
                 Ok(Answer::ScheduleRemoved(id))
             }
-            Command::Order(order) => self.carry_out_order(now, order),
+            Command::Order(order) => self.carry_out_order(now, order, Some(keeper)),
         }
     }
 
-    /// The one path of what commands and schedules have in common.
+    /// The one path of what commands and schedules have in common. Without a `keeper` what changes is
+    /// kept afterwards, as [`super::Action::Keep`] asks.
     pub(super) fn carry_out_order(
         &mut self,
         now: Now,
         order: Order,
+        keeper: Option<&mut dyn Keeper>,
     ) -> Result<Answer, RequestError> {
         match order {
             Order::Summary => Ok(Answer::Summary),
             Order::Relay(order) => Ok(self.set_relay(now, order)),
-            Order::Threshold(order) => self.set_threshold(order),
+            Order::Threshold(order) => self.set_threshold(now, order, keeper),
             Order::TestAlarm(order) => Ok(self.test_alarm(now, order)),
-            Order::Config(order) => Ok(self.set_config(now, order)),
+            Order::Config(order) => self.set_config(now, order, keeper),
         }
     }
 
@@ -95,7 +103,25 @@ impl Controller {
         }
     }
 
-    fn set_threshold(&mut self, order: SetThreshold) -> Result<Answer, RequestError> {
+    fn set_schedules(
+        &mut self,
+        now: Now,
+        changed: Schedules,
+        keeper: &mut dyn Keeper,
+    ) -> Result<(), RequestError> {
+        let mut buffer = [0; KEPT_BYTES_MAX];
+        let bytes = kept::write_schedules(&changed, &mut buffer);
+        self.keep_now(now, Kept::Schedules, bytes, keeper)?;
+        self.schedules = changed;
+        Ok(())
+    }
+
+    fn set_threshold(
+        &mut self,
+        now: Now,
+        order: SetThreshold,
+        keeper: Option<&mut dyn Keeper>,
+    ) -> Result<Answer, RequestError> {
         let id = if mutants::active(Mutant::ThresholdOfTheNextPoint) {
             (order.point + 1) % POINTS as u8
         } else {
@@ -123,7 +149,16 @@ impl Controller {
         }
         if thresholds != point.thresholds {
             self.set_thresholds(id, thresholds);
-            self.mark(Kept::Thresholds);
+            if let Some(keeper) = keeper {
+                let mut buffer = [0; KEPT_BYTES_MAX];
+                let bytes = kept::write_thresholds(&self.points, &mut buffer);
+                if let Err(not_kept) = self.keep_now(now, Kept::Thresholds, bytes, keeper) {
+                    self.set_thresholds(id, point.thresholds);
+                    return Err(not_kept.into());
+                }
+            } else {
+                self.mark(Kept::Thresholds);
+            }
         }
         Ok(Answer::Threshold {
             point: order.point,
@@ -154,7 +189,12 @@ impl Controller {
         Answer::TestAlarm { alarm, raised }
     }
 
-    fn set_config(&mut self, now: Now, order: SetConfig) -> Answer {
+    fn set_config(
+        &mut self,
+        now: Now,
+        order: SetConfig,
+        keeper: Option<&mut dyn Keeper>,
+    ) -> Result<Answer, RequestError> {
         let old = &self.configuration;
         let mut changed = old.clone();
         let interval_s = order.telemetry_interval_s.map(|new| {
@@ -165,10 +205,24 @@ impl Controller {
             changed.alarm_relay = new;
             (old.alarm_relay, new)
         });
-        self.configure(now, changed);
-        Answer::Config {
+        match keeper {
+            Some(keeper) if changed != self.configuration => {
+                let mut buffer = [0; KEPT_BYTES_MAX];
+                let bytes = kept::write_configuration(&changed, &mut buffer);
+                self.keep_now(now, Kept::Configuration, bytes, keeper)?;
+                self.apply(now, changed);
+            }
+            _ => self.configure(now, changed),
+        }
+        Ok(Answer::Config {
             interval_s,
             alarm_relay,
-        }
+        })
+    }
+}
+
+impl From<NotKept> for RequestError {
+    fn from(NotKept: NotKept) -> Self {
+        Self::NotKept
     }
 }
