@@ -18,7 +18,7 @@ use crate::{
     inbox::{Inbox, TooManyUnreleased},
     keep_alive::{Due, KeepAlive},
     mutants::{self, Mutant},
-    outbox::{Full, Limits, Losses, Message, Outbox, Outgoing},
+    outbox::{Full, Limits, Losses, Message, Outbox, Outgoing, Room},
     packet::{Ack, Connect, Delivery, EncodeError, Filter, PacketId, Subscribe},
     reader::{Packet, ReturnCodes},
 };
@@ -330,6 +330,25 @@ impl<T: Copy + PartialEq, const MESSAGES: usize, const BYTES: usize> Client<T, M
     /// [`Full`]; the message is counted as lost.
     pub fn push(&mut self, message: Message<'_, T>) -> Result<(), Full> {
         self.outbox.push(message)
+    }
+
+    /// Whether an event of at most `bytes` is to be pushed now. With a connection not while another
+    /// event would give way to it, or it would take the room that is reserved for answers: whoever has
+    /// it keeps it until acknowledgements have made room. Without a connection always: what then gives
+    /// way is bounded and counted, and the newest say how things are.
+    #[must_use]
+    pub fn takes_event(&self, bytes: usize, reserved: Room) -> bool {
+        let wanted = Room {
+            messages: 1 + reserved.messages,
+            bytes: bytes + reserved.bytes,
+        };
+        !self.is_open() || self.outbox.has_room_for(wanted)
+    }
+
+    /// A packet identifier for a last message that does not pass through the outbox, as nobody will be
+    /// there to take its acknowledgement. No message gets it before the next connection.
+    pub fn last_id(&mut self) -> PacketId {
+        self.outbox.reserve_id()
     }
 
     /// Hands the next packet to be sent to `encode`: see [`Outbox::send_next`]. None without an open

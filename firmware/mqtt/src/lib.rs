@@ -30,7 +30,7 @@ mod reader;
 pub use back_off::{BackOff, BackOffLimits};
 pub use client::{Client, Event, Received, Violation};
 pub use keep_alive::{Due, KeepAlive};
-pub use outbox::{Class, Full, Limits, Losses, Message, Outbox, Outgoing};
+pub use outbox::{Class, Full, Limits, Losses, Message, Outbox, Outgoing, Room};
 pub use packet::{
     Ack, Connect, DISCONNECT, Delivery, EncodeError, FIXED_HEADER_BYTES_MAX, Filter, PINGREQ,
     PacketId, Publish, QoS, Subscribe, Will,

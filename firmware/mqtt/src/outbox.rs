@@ -61,6 +61,15 @@ pub struct Limits {
     pub telemetry_max: usize,
 }
 
+/// Room in an [`Outbox`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes of their payloads together.
+    pub bytes: usize,
+}
+
 /// There is no room for a message, and none could be made. It is counted as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -197,6 +206,17 @@ impl<T: Copy + PartialEq, const MESSAGES: usize, const BYTES: usize> Outbox<T, M
             state: State::Queued,
         };
         self.slots.push(slot).map_err(|_| Full)
+    }
+
+    /// Whether events, answers and states of this size can be taken without giving up any other:
+    /// nothing but telemetry would give way.
+    #[must_use]
+    pub fn has_room_for(&self, wanted: Room) -> bool {
+        let stays = self.slots.iter().filter(|s| s.class != Class::Telemetry);
+        let (messages, bytes) = stays.fold((self.released.len(), 0), |(messages, bytes), slot| {
+            (messages + 1, bytes + slot.bytes)
+        });
+        messages + wanted.messages <= MESSAGES && bytes + wanted.bytes <= BYTES
     }
 
     /// Hands the next packet to be sent to `encode`; with that it counts as sent. None when there is

@@ -298,6 +298,24 @@ fn packet_identifiers_are_never_0_nor_in_use() {
     }
 }
 
+#[test]
+fn there_is_room_for_events_where_only_telemetry_would_give_way() {
+    let mut o = outbox();
+    let room = |messages, bytes| Room { messages, bytes };
+    assert!(o.has_room_for(room(4, 10)));
+    assert!(!o.has_room_for(room(5, 0)) && !o.has_room_for(room(0, 11)));
+    o.push(telemetry('t', b"12345")).expect("room");
+    o.push(telemetry('t', b"12345")).expect("room");
+    assert!(o.has_room_for(room(4, 10)));
+    o.push(event('a', b"123456")).expect("room");
+    assert!(o.has_room_for(room(3, 4)));
+    assert!(!o.has_room_for(room(4, 0)) && !o.has_room_for(room(1, 5)));
+    o.push(exactly_once('x', b"1")).expect("room");
+    sent(&mut o);
+    o.pubrec(id(2));
+    assert!(o.has_room_for(room(2, 4)) && !o.has_room_for(room(3, 0)));
+}
+
 /// The same, done the plain way.
 #[derive(Clone, Debug, Default)]
 struct Naive {
