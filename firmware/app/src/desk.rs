@@ -14,12 +14,15 @@ use core::{
 };
 
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
-use firmware_control::{Configuration, Controller, Identity, MESSAGE_BYTES_MAX};
-use firmware_mqtt::{Client, Limits, Message};
+use firmware_control::{
+    Action, Clock as _, Configuration, Controller, EVENT_BYTES_MAX, Identity, MESSAGE_BYTES_MAX,
+};
+use firmware_mqtt::{Client, Limits, Message, Room};
 use portable_atomic::Ordering::Relaxed;
 use static_cell::ConstStaticCell;
 
 use crate::{
+    clock::DeviceClock,
     mqtt::Topic,
     status::{
         JSON_USED_MAX, MESSAGES_DROPPED, MESSAGES_QUEUED, OUTBOX_USED_MAX, TELEMETRY_DROPPED,
@@ -33,6 +36,13 @@ const OUTBOX_BYTES_MAX: usize = 16 * 1024;
 const LIMITS: Limits = Limits {
     in_flight_max: 16,
     telemetry_max: 4,
+};
+
+/// What alarms and relay messages leave free while there is a connection: the longest answer, and as
+/// many as are in flight.
+const RESERVED: Room = Room {
+    messages: LIMITS.in_flight_max,
+    bytes: MESSAGE_BYTES_MAX,
 };
 
 /// The device's half of the MQTT session.
@@ -83,6 +93,37 @@ impl Desk {
     /// Works with the controller without waking the control loop: for the control loop.
     pub(crate) fn with_quietly<T>(&self, work: impl FnOnce(&mut Controller) -> T) -> T {
         work(&mut self.controller.borrow_mut())
+    }
+
+    /// What the controller wants to be done next. With a connection its messages stay with it while
+    /// the outbox has no room: so none gives way to another, however many come at once.
+    pub(crate) fn next_action(&self) -> Option<Action> {
+        let now = DeviceClock.now();
+        if self.takes_event() {
+            self.with_quietly(|c| c.poll(now))
+        } else {
+            self.with_quietly(|c| c.poll_without_events(now))
+        }
+    }
+
+    /// Uptime at which [`Desk::next_action`] has something, milliseconds.
+    pub(crate) fn next_action_ms(&self) -> u64 {
+        if self.takes_event() {
+            self.look(Controller::poll_at)
+        } else {
+            self.look(Controller::poll_at_without_events)
+        }
+    }
+
+    /// Wakes the control loop if there is room again for messages that wait.
+    pub(crate) fn room_made(&self) {
+        if self.next_action_ms() <= DeviceClock.now().uptime_ms {
+            self.touched.signal(());
+        }
+    }
+
+    fn takes_event(&self) -> bool {
+        self.with_client(|client| client.takes_event(EVENT_BYTES_MAX, RESERVED))
     }
 
     /// Works with the device's half of the MQTT session.

@@ -187,6 +187,16 @@ impl Configuration {
         (!self.username.is_empty()).then_some((self.username.as_str(), self.password.as_str()))
     }
 
+    /// Whether a device that was configured as `old` comes back to the session that the broker has for
+    /// it: the same client at the same broker.
+    #[must_use]
+    pub fn comes_back_to(&self, old: &Self) -> bool {
+        self.mqtt_enabled
+            && self.broker == old.broker
+            && self.port == old.port
+            && self.device_name == old.device_name
+    }
+
     /// Whether an MQTT session opened with `other` is still the one that this one asks for.
     #[must_use]
     pub fn same_session(&self, other: &Self) -> bool {
@@ -252,6 +262,27 @@ mod tests {
     use alloc::format;
 
     use super::*;
+
+    #[test]
+    fn the_same_client_at_the_same_broker_comes_back_to_its_session() {
+        let old = Configuration {
+            mqtt_enabled: true,
+            broker: text("broker.local"),
+            ..Configuration::default()
+        };
+        let check = |change: fn(&mut Configuration), comes_back| {
+            let mut new = old.clone();
+            change(&mut new);
+            assert_eq!(new.comes_back_to(&old), comes_back, "{new:?}");
+        };
+        check(|_| {}, true);
+        check(|new| new.topic_levels[0].used = false, true);
+        check(|new| new.password = text("other"), true);
+        check(|new| new.mqtt_enabled = false, false);
+        check(|new| new.broker = text("other.local"), false);
+        check(|new| new.port = 8_883, false);
+        check(|new| new.device_name = text("other"), false);
+    }
 
     fn refused(change: impl FnOnce(&mut Configuration)) -> Option<&'static str> {
         let mut configuration = Configuration {

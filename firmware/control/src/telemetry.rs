@@ -70,7 +70,8 @@ pub fn write_system(
     message.end()
 }
 
-/// `state/boot`: that the device booted, how often it has, and why.
+/// `state/boot`: that the device booted, when, how often it has, and why. It says the same however
+/// late it is said.
 ///
 /// # Errors
 /// What `out` says: it is full.
@@ -83,7 +84,7 @@ pub fn write_boot(
 ) -> fmt::Result {
     let mut message = Object::begin(out)?;
     message.text("event", "boot")?;
-    message.text("timestamp", now.timestamp())?;
+    message.text("timestamp", now.timestamp_of(0))?;
     message.text("device_id", device_id)?;
     message.number("count", count)?;
     message.text("reason", reason)?;
@@ -229,7 +230,7 @@ mod tests {
         write_boot(NOW, "d", 3, "power-on", &mut text).expect("room");
         assert_eq!(
             text,
-            r#"{"event":"boot","timestamp":"2026-11-23T18:02:35.120Z","device_id":"d","count":3,"reason":"power-on"}"#
+            r#"{"event":"boot","timestamp":"2026-11-23T18:01:35.120Z","device_id":"d","count":3,"reason":"power-on"}"#
         );
         text.clear();
         let status = DeviceStatus {

@@ -2,7 +2,7 @@
 
 use core::{convert::Infallible, fmt};
 
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either, Either4, select, select4};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use firmware_control::{Clock as _, REQUEST_BYTES_MAX};
 use firmware_mqtt::{
@@ -14,11 +14,12 @@ use firmware_wire::{Connection, DeviceBody};
 use portable_atomic::Ordering::Relaxed;
 
 use super::{
-    ANSWER_MAX, End, Parts, Topic,
+    ANSWER_MAX, End, FAREWELL_MAX, Parts, Topic,
     transport::{Buffers, Transport},
 };
 use crate::{
     clock::DeviceClock,
+    control_loop::Flash,
     reset_reason, stack,
     status::{self, COMMANDS_RECEIVED, MESSAGES_PUBLISHED, MQTT_CONNECTED, SESSIONS_OPENED},
     telemetry,
@@ -84,15 +85,23 @@ impl<'s, 'p> Session<'s, 'p> {
         let _open = Open;
         let mut buffers = Buffers::new();
         let parts = &mut *self.parts;
-        let end = match Transport::connect(parts, &mut buffers).await {
-            Ok(mut stream) => {
+        let connected = select(Transport::connect(parts, &mut buffers), parts.asked.wait()).await;
+        let end = match connected {
+            Either::First(Ok(mut stream)) => {
                 let Err(end) = self.serve(&mut stream).await;
-                stream.abort();
+                match end {
+                    End::Forgotten | End::Asked(_) => stream.close().await,
+                    _ => stream.abort().await,
+                }
                 end
             }
-            Err(end) => end,
+            Either::First(Err(end)) => end,
+            Either::Second(farewell) => End::Asked(farewell),
         };
-        self.parts.desk.with_client(|client| client.closed());
+        let desk = self.parts.desk;
+        desk.with_client(|client| client.closed());
+        // What waited for room waits for a connection now, and gives way to what is newer.
+        desk.room_made();
         let open_ms = self.opened_ms.map_or(0, |opened| now_ms() - opened);
         (end, open_ms)
     }
@@ -102,16 +111,17 @@ impl<'s, 'p> Session<'s, 'p> {
         self.connect(stream).await?;
         loop {
             let mut chunk = [0; 512];
-            match select3(
+            match select4(
                 stream.read(&mut chunk),
                 self.parts.desk.outgoing.wait(),
                 Timer::at(self.poll_at()),
+                self.parts.asked.wait(),
             )
             .await
             {
-                Either3::First(Ok(0)) => return Err(self.lost("the broker closed the connection")),
-                Either3::First(Err(_)) => return Err(self.lost("the connection was reset")),
-                Either3::First(Ok(length)) => {
+                Either4::First(Ok(0)) => return Err(self.lost("the broker closed the connection")),
+                Either4::First(Err(_)) => return Err(self.lost("the connection was reset")),
+                Either4::First(Ok(length)) => {
                     stack::arm_guard();
                     let received_ms = now_ms();
                     let mut received = &chunk[..length];
@@ -122,7 +132,11 @@ impl<'s, 'p> Session<'s, 'p> {
                         self.handle(stream, packet, received_ms).await?;
                     }
                 }
-                Either3::Second(()) | Either3::Third(()) => {}
+                Either4::Second(()) | Either4::Third(()) => {}
+                Either4::Fourth(farewell) => {
+                    let _ = with_timeout(FAREWELL_MAX, self.say_farewell(stream)).await;
+                    return Err(End::Asked(farewell));
+                }
             }
             if self.answer_by_ms.is_some_and(|by| now_ms() >= by) {
                 return Err(match self.opened_ms {
@@ -189,8 +203,13 @@ impl<'s, 'p> Session<'s, 'p> {
             Event::Connected { session_present } => {
                 defmt::debug!("CONNACK, session present: {=bool}", session_present);
                 self.opened_ms = Some(now_ms());
+                self.parts.reached = true;
+                self.parts.announced &= session_present;
                 match self.purpose {
-                    Purpose::Forget => return Err(self.disconnect(stream).await),
+                    Purpose::Forget => {
+                        self.disconnect(stream).await?;
+                        return Err(End::Forgotten);
+                    }
                     Purpose::Serve => self.subscribe(stream).await?,
                 }
             }
@@ -202,8 +221,18 @@ impl<'s, 'p> Session<'s, 'p> {
                 self.answer_by_ms = None;
                 self.subscribed()?;
             }
-            Event::Message { topic, payload, .. } => {
-                if topic == self.parts.topics.request().as_str() {
+            Event::Message {
+                topic,
+                payload,
+                retain,
+                ..
+            } => {
+                if topic != self.parts.topics.request().as_str() {
+                    // Nothing else is subscribed to.
+                } else if retain {
+                    // It would come again, and be carried out, at each connection.
+                    defmt::warn!("a retained request is not carried out");
+                } else {
                     #[cfg(feature = "mutants")]
                     crate::mutants::on_request();
                     self.handle_request(stream, payload, received_ms).await?;
@@ -215,6 +244,7 @@ impl<'s, 'p> Session<'s, 'p> {
             self.write(stream, &answer.encode()).await?;
         }
         self.parts.desk.count();
+        self.parts.desk.room_made();
         Ok(())
     }
 
@@ -237,14 +267,32 @@ impl<'s, 'p> Session<'s, 'p> {
         self.write(stream, packet).await
     }
 
-    /// Ends a clean session, with which the broker forgets it.
-    async fn disconnect(&mut self, stream: &mut Transport<'_>) -> End {
-        if let Err(end) = self.write(stream, &DISCONNECT).await {
-            return end;
-        }
+    /// Ends the connection, and with it a clean session, which the broker then forgets.
+    async fn disconnect(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
+        self.write(stream, &DISCONNECT).await?;
         // Until the broker closes the connection (3.14.4), so that the next finds it done.
-        let _ = with_timeout(CLOSE_MAX, stream.read(&mut [0; 8])).await;
-        End::Forgotten
+        let closed = async {
+            let mut unwanted = [0; 64];
+            while stream.read(&mut unwanted).await.is_ok_and(|read| read > 0) {}
+        };
+        let _ = with_timeout(CLOSE_MAX, closed).await;
+        Ok(())
+    }
+
+    /// Ends the connection as one that ends on purpose: with `offline`, as the will would have it,
+    /// which DISCONNECT takes back (3.14.4).
+    async fn say_farewell(&mut self, stream: &mut Transport<'_>) -> Result<(), End> {
+        if self.purpose == Purpose::Serve && self.opened_ms.is_some() {
+            self.send_outbox(stream).await?;
+            let message = &mut *self.parts.message;
+            message.clear();
+            message.write(OFFLINE).map_err(too_long)?;
+            let id = self.parts.desk.with_client(|client| client.last_id());
+            let delivery = Delivery::AtLeastOnce { id, dup: false };
+            self.publish(stream, Topic::Connection, delivery, true)
+                .await?;
+        }
+        self.disconnect(stream).await
     }
 
     /// The session is open and subscribed: says so to the bench and to the broker.
@@ -255,14 +303,25 @@ impl<'s, 'p> Session<'s, 'p> {
         telemetry::send(DeviceBody::Connection(Connection::Connected));
         status::set_last_error("");
         let desk = self.parts.desk;
-        if let Some(boot) = self.parts.boot.take() {
-            let now = DeviceClock.now();
-            let reason = reset_reason::name(boot.reason);
-            desk.publish(Topic::Boot, |c, out| c.write_boot(now, reason, out))
-                .map_err(too_long)?;
+        if !self.parts.announced {
+            self.parts.announced = true;
+            self.announce().map_err(too_long)?;
         }
         desk.publish(Topic::Connection, |_, out| out.write_str(ONLINE))
             .map_err(too_long)
+    }
+
+    /// What the broker is to keep for later subscribers, and may have lost with the session.
+    fn announce(&self) -> fmt::Result {
+        let (desk, now) = (self.parts.desk, DeviceClock.now());
+        let reason = reset_reason::name(self.parts.boot.reason);
+        desk.publish(Topic::Boot, |c, out| c.write_boot(now, reason, out))?;
+        // Not before the first scan: what an earlier boot left says more than no points at all.
+        let measured = desk.look(|c| c.points().measured().next().is_some());
+        if measured && self.parts.configuration.retain_telemetry {
+            desk.publish(Topic::Temperature, |c, out| c.write_temperature(now, out))?;
+        }
+        Ok(())
     }
 
     async fn handle_request(
@@ -274,10 +333,14 @@ impl<'s, 'p> Session<'s, 'p> {
         COMMANDS_RECEIVED.increment();
         #[cfg(feature = "test-hooks")]
         crate::faults::leak_at_command();
+        // The oldest gives way to an answer that finds no room: it is to be one that was sent.
+        self.send_outbox(stream).await?;
         let status = status::device_status();
         let desk = self.parts.desk;
         desk.publish(Topic::Response, |c, out| {
-            let handled = c.handle_request(&DeviceClock, received_ms, &status, payload, out)?;
+            let clock = &DeviceClock;
+            let handled =
+                c.handle_request(clock, received_ms, &status, payload, &mut Flash, out)?;
             defmt::debug!("command: {}", defmt::Debug2Format(&handled));
             Ok(())
         })

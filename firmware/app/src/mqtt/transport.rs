@@ -19,7 +19,7 @@ use crate::{
 
 /// How long a TLS handshake may take. The device's own part in it is about a second.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
-/// How long the socket may take to send an alert.
+/// How long the socket may take to send the last of what it has: an alert, DISCONNECT, its end.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 /// TCP buffers: a good part of a telemetry message out, a command or two in.
 const TCP_RX_BYTES: usize = 2_048;
@@ -83,7 +83,7 @@ impl<'b> Transport<'b> {
                 // With an alert that says why; without waiting for the server to have read it.
                 socket.close();
                 let _ = with_timeout(LAST_WORDS_MAX, socket.flush()).await;
-                socket.abort();
+                abort(&mut socket).await;
                 Err(End::Unreachable(reason))
             }
         }
@@ -120,12 +120,32 @@ impl<'b> Transport<'b> {
         }
     }
 
-    /// Ends the stream at once; what is not sent yet is lost.
-    pub(super) fn abort(&mut self) {
-        match self {
-            Self::Plain(socket) | Self::Tls(socket, _) => socket.abort(),
+    /// Ends the stream: once what was written has arrived, or at once if that takes too long.
+    pub(super) async fn close(&mut self) {
+        let socket = self.socket();
+        socket.close();
+        let flushed = with_timeout(LAST_WORDS_MAX, socket.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            self.abort().await;
         }
     }
+
+    /// Ends the stream at once, and tells the other side; what is not sent yet is lost.
+    pub(super) async fn abort(&mut self) {
+        abort(self.socket()).await;
+    }
+
+    fn socket(&mut self) -> &mut TcpSocket<'b> {
+        match self {
+            Self::Plain(socket) | Self::Tls(socket, _) => socket,
+        }
+    }
+}
+
+/// The reset is sent before the socket is gone: only then the other side knows.
+async fn abort(socket: &mut TcpSocket<'_>) {
+    socket.abort();
+    let _ = with_timeout(LAST_WORDS_MAX, socket.flush()).await;
 }
 
 /// The name that the server's certificate must bear, and whether the device shows one of its own: as
