@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::DeviceClock,
     control_loop::Flash,
+    desk::Desk,
     reset_reason, stack,
     status::{self, COMMANDS_RECEIVED, MESSAGES_PUBLISHED, MQTT_CONNECTED, SESSIONS_OPENED},
     telemetry,
@@ -56,12 +57,15 @@ pub(super) struct Session<'s, 'p> {
     answer_by_ms: Option<u64>,
 }
 
-/// Notes that no session is open, also when the session is dropped by a new configuration.
-struct Open;
+/// Notes that no connection is open, also when the session is dropped by a new configuration.
+struct Open(&'static Desk);
 
 impl Drop for Open {
     fn drop(&mut self) {
         MQTT_CONNECTED.store(false, Relaxed);
+        self.0.with_client(|client| client.closed());
+        // What waited for room waits for a connection now, and gives way to what is newer.
+        self.0.room_made();
     }
 }
 
@@ -82,7 +86,7 @@ impl<'s, 'p> Session<'s, 'p> {
     /// Connects, and serves the connection to its end. How it ended, and how many milliseconds after
     /// the broker had accepted it; 0 if it did not.
     pub(super) async fn run(mut self) -> (End, u64) {
-        let _open = Open;
+        let _open = Open(self.parts.desk);
         let mut buffers = Buffers::new();
         let parts = &mut *self.parts;
         let connected = select(Transport::connect(parts, &mut buffers), parts.asked.wait()).await;
@@ -98,10 +102,6 @@ impl<'s, 'p> Session<'s, 'p> {
             Either::First(Err(end)) => end,
             Either::Second(farewell) => End::Asked(farewell),
         };
-        let desk = self.parts.desk;
-        desk.with_client(|client| client.closed());
-        // What waited for room waits for a connection now, and gives way to what is newer.
-        desk.room_made();
         let open_ms = self.opened_ms.map_or(0, |opened| now_ms() - opened);
         (end, open_ms)
     }
