@@ -57,8 +57,10 @@ impl Scene {
     }
 
     /// Relay 1 opens: first its input is pulled low, as by a closed contact, and then it is not.
-    fn open_relay(&self) {
+    async fn open_relay(&self) {
         self.wire(RelayWiring::Coil { active_high: true });
+        // The board sees its pin when chip time passes.
+        self.bench.clock().sleep(SECOND / 10).await;
         self.wire(RelayWiring::Contact);
     }
 
@@ -164,7 +166,7 @@ async fn an_edge_that_nobody_could_see_is_known_to_be_missing() {
     let mut edges = relays.watch().await.expect("watches");
     scene.rig().pull_fixture_cable();
     scene.outage().await;
-    scene.open_relay();
+    scene.open_relay().await;
     let clock = scene.bench.clock().clone();
     assert!(clock.timeout(SECOND, edges.next_of(1)).await.is_err());
     scene.plug();
@@ -177,7 +179,7 @@ async fn an_edge_that_nobody_could_see_is_known_to_be_missing() {
     // What happens from now on is told again.
     // Five seconds are five seconds, also on a computer that is busy.
     let held = clock.in_flight();
-    scene.open_relay();
+    scene.open_relay().await;
     let edge = clock.timeout(5 * SECOND, edges.next_of(1)).await;
     drop(held);
     assert!(!edge.expect("an edge").closed);
