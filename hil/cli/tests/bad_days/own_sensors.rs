@@ -16,7 +16,7 @@ fn project() -> Project {
 
 #[test]
 fn a_scenario_knows_them_by_the_codes_that_a_fixture_board_s_have() {
-    let name = "a_high_alarm_clears_only_beyond_its_hysteresis";
+    let name = "temperatures_appear_in_telemetry";
     let said = project().run_to_the_end(&[name, "--firmware", "image.elf"], 0);
     assert!(said.contains("1 passed"), "{said}");
 }
