@@ -63,7 +63,8 @@ async fn profile(elf: &Path, seconds: &str, down: bool) -> Result<(), Box<dyn Er
     }
     let (mut inner, mut any) = (HashMap::new(), HashMap::new());
     let mut samples = 0_usize;
-    let over = bench.clock().sleep(duration);
+    let clock = bench.clock().clone();
+    let over = clock.sleep(duration);
     tokio::pin!(over);
     loop {
         tokio::select! {
