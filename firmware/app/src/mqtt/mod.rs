@@ -35,6 +35,7 @@ use static_cell::ConstStaticCell;
 use crate::{
     clock,
     desk::Desk,
+    network,
     provisioning::{self, PROVISIONED},
     status, telemetry,
 };
@@ -151,7 +152,7 @@ async fn work(
         if provision.time_server.is_empty() {
             core::future::pending().await
         } else {
-            stack.wait_config_up().await;
+            network::up().await;
             clock::synchronise(stack, &provision.time_server).await
         }
     };
@@ -208,7 +209,7 @@ async fn stay_connected(mut parts: Parts<'_>) {
 async fn serve(parts: &mut Parts<'_>) -> Farewell {
     let (stack, provision, asked) = (parts.stack, parts.provision, parts.asked);
     let ready = async {
-        stack.wait_config_up().await;
+        network::up().await;
         #[cfg(feature = "test-hooks")]
         if crate::faults::never_connects() {
             core::future::pending::<()>().await;
@@ -224,7 +225,7 @@ async fn serve(parts: &mut Parts<'_>) -> Farewell {
     let mut back_off = BackOff::new(BACK_OFF);
     let mut forgotten = false;
     loop {
-        if let Either::Second(farewell) = select(stack.wait_config_up(), asked.wait()).await {
+        if let Either::Second(farewell) = select(network::up(), asked.wait()).await {
             return farewell;
         }
         let purpose = if forgotten {

@@ -14,6 +14,7 @@ use embassy_net::{
     Config, IpAddress, Ipv4Address, Runner, Stack, StackResources, dns::DnsQueryType,
 };
 use embassy_net_driver::{Capabilities, Driver, HardwareAddress, LinkState};
+use embassy_sync::{blocking_mutex::raw::CriticalSectionRawMutex, watch::Watch};
 use embassy_time::{Duration, Timer};
 use esp_hal::{peripherals::WIFI, rng::Rng};
 use firmware_wire::{Connection, DeviceBody, NetworkDriver};
@@ -83,17 +84,33 @@ async fn drop_link() -> ! {
     }
 }
 
-/// Tells the bench each address the device gets.
+/// Whether there is an address.
+///
+/// Two tasks that wait at the stack itself wake each other without end: it remembers one of them, and
+/// wakes the one that it forgets. So one task waits there, and all others here.
+static UP: Watch<CriticalSectionRawMutex, bool, WAITING_MAX> = Watch::new();
+/// How many can wait for an address at once.
+const WAITING_MAX: usize = 4;
+
+/// Waits until the device has an address.
+pub async fn up() {
+    let mut receiver = UP.receiver().expect("as many places as there are waits");
+    receiver.get_and(|up| *up).await;
+}
+
+/// Tells the bench each address the device gets, and everybody that there is one.
 #[embassy_executor::task]
 async fn report(stack: Stack<'static>) -> ! {
     loop {
         stack.wait_config_up().await;
+        UP.sender().send(true);
         if let Some(config) = stack.config_v4() {
             let address = config.address.address().octets();
             defmt::info!("address {=[u8; 4]}", address);
             telemetry::send(DeviceBody::Connection(Connection::Network { address }));
         }
         stack.wait_config_down().await;
+        UP.sender().send(false);
         defmt::warn!("network lost");
     }
 }

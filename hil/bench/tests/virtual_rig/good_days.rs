@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use crate::scene::{SECOND, Scene, image, rig};
 use firmware_wire::{ControlBody, Outcome};
-use hil_bench::{Bench, BenchError, BenchEvent, FileLeases, OpenOptions};
+use hil_bench::{Bench, BenchError, BenchEvent, FileLeases, OpenOptions, provision};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_device_boots_speaks_and_answers() {
@@ -131,4 +131,25 @@ async fn without_an_image_nothing_can_be_sent() {
         .await
         .expect_err("no image");
     assert!(matches!(error, BenchError::NoImage), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_without_a_network_sleeps() {
+    let scene = Scene::new("no-network").await;
+    let (device, clock) = (scene.bench.device().clone(), scene.bench.clock().clone());
+    // Nobody listens there; what it does about that is done once the cable is out.
+    let provision = provision(&rig("no-network"), 9).expect("a provision");
+    device.provision(&provision).await.expect("answers");
+    let virtual_rig = scene.bench.virtual_rig().expect("a virtual rig");
+    clock.sleep(3 * SECOND).await;
+    virtual_rig.set_link(false);
+    clock.sleep(3 * SECOND).await;
+    let statistics = || virtual_rig.statistics().expect("it runs");
+    let before = statistics();
+    clock.sleep(20 * SECOND).await;
+    let after = statistics();
+    // An instruction takes one cycle at 160 MHz.
+    let awake = (after.instructions - before.instructions) as f64 / 160e6;
+    let all = (after.chip_time - before.chip_time).as_secs_f64();
+    assert!(awake / all < 0.1, "awake for {awake:.2} s of {all:.2} s");
 }
