@@ -644,7 +644,8 @@ fn budget(mut section: Section<'_, '_>, problems: &mut Problems) -> Budget {
         value.map_or(default, |value| value.value)
     };
     let budget = Budget {
-        heap_bytes: bytes("heap-bytes", default.heap_bytes),
+        network_bytes: bytes("network-bytes", default.network_bytes),
+        application_bytes: bytes("application-bytes", default.application_bytes),
         stack_bytes: bytes("stack-bytes", default.stack_bytes),
         mqtt_bytes: bytes("mqtt-bytes", default.mqtt_bytes),
         json_bytes: bytes("json-bytes", default.json_bytes),

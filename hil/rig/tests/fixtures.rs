@@ -199,17 +199,17 @@ fn every_mistake_in_a_fixture_is_told() {
 
 #[test]
 fn a_budget_is_the_default_where_the_file_is_silent() {
-    let rig = parse(VIRTUAL, "[budget]\nheap-bytes = 1000\n").expect("right");
+    let rig = parse(VIRTUAL, "[budget]\nnetwork-bytes = 1000\n").expect("right");
     let expected = Budget {
-        heap_bytes: 1_000,
+        network_bytes: 1_000,
         ..Budget::default()
     };
     assert_eq!(rig.budget, expected);
     check(
         VIRTUAL,
-        "[budget]\nheap-bytes = 0\nstak-bytes = 5\n",
+        "[budget]\nnetwork-bytes = 0\nstak-bytes = 5\n",
         expect![[r#"
-            `heap-bytes` is out of range: `0` | 
+            `network-bytes` is out of range: `0` | 
             unknown key `stak-bytes` in `[budget]` | write `stack-bytes`
         "#]],
     );

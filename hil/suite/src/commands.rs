@@ -1,12 +1,23 @@
-//! CMD: requests and their answers.
+//! CMD-1, CMD-2: every command, answered with what is so, in the form that was promised.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use hil_runner::{Context, Outcome, ScenarioError, ensure, scenario};
+use firmware_wire::{DeviceBody, MemorySample, NetworkSample};
+use hil_bench::BenchEvent;
+use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
+use serde_json::json;
 
-use crate::contract::requests::{self, BadRequest};
-use crate::contract::response::{COMMANDS, Command, Response};
+use crate::alarms::point_of;
+use crate::contract::requests;
+use crate::contract::response::{COMMANDS, Command, Response, moment};
 use crate::controller::{Controller, expect_json};
+use crate::sensors::{MEASURED_WITHIN, TOLERANCE, sensors, usual};
+
+/// How far the device's clock may be from the bench's.
+const CLOCK_OFF_MAX: Duration = Duration::from_secs(5);
+/// A test alarm ends with the next measurement once it is acknowledged.
+const ALARM_OVER_WITHIN: Duration = Duration::from_secs(15);
 
 /// `help` names every command of the contract that the firmware has.
 #[scenario(id = "CMD-1", category = "commands", tags = ["smoke", "nightly", "release"], timeout = "30 s")]
@@ -44,6 +55,103 @@ async fn get_status_answers_with_the_right_id(context: &mut Context) -> Outcome 
     )
 }
 
+/// The heap, the stack and the counters in `get_status` are those that the device tells over RTT before
+/// and after.
+#[scenario(id = "CMD-1", category = "commands", tags = ["nightly", "release"], timeout = "60 s", telemetry)]
+async fn get_status_agrees_with_the_telemetry_over_rtt(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    // Whatever was under way is over.
+    controller.settled_memory().await?;
+    let (memory, network) = samples(context, &controller).await?;
+    let status = controller.command("get_status", "{}").await?.data;
+    let (memory_after, network_after) = samples(context, &controller).await?;
+    let main = |sample: &MemorySample| {
+        sample
+            .stacks
+            .first()
+            .map_or((0, 0), |s| (s.size, s.used_max))
+    };
+    let (stack, stack_after) = (main(&memory), main(&memory_after));
+    let figures = [
+        ("heap_free", memory.heap.free, memory_after.heap.free),
+        (
+            "heap_free_min",
+            memory.heap.free_min,
+            memory_after.heap.free_min,
+        ),
+        (
+            "largest_free_block",
+            memory.heap.largest_free_block,
+            memory_after.heap.largest_free_block,
+        ),
+        (
+            "heap_refused",
+            memory.heap.refused,
+            memory_after.heap.refused,
+        ),
+        ("stack_size", stack.0, stack_after.0),
+        ("stack_used_max", stack.1, stack_after.1),
+        (
+            "messages_published",
+            network.messages_published,
+            network_after.messages_published,
+        ),
+        (
+            "commands_received",
+            network.commands_received + 1,
+            network_after.commands_received,
+        ),
+        (
+            "sessions_opened",
+            network.sessions_opened,
+            network_after.sessions_opened,
+        ),
+    ];
+    for (name, before, after) in figures {
+        let said = status[name].as_u64();
+        let between = u64::from(before.min(after))..=u64::from(before.max(after));
+        ensure!(
+            said.is_some_and(|said| between.contains(&said)),
+            "`{name}` within {between:?}, as over RTT before and after"; "{}", status[name]
+        );
+    }
+    context.expect_equal(
+        "commands received",
+        network.commands_received + 1,
+        network_after.commands_received,
+    )
+}
+
+/// The next memory and network samples.
+async fn samples(
+    context: &Context,
+    controller: &Controller,
+) -> Result<(MemorySample, NetworkSample), ScenarioError> {
+    let mut events = context.bench().subscribe();
+    let both = async {
+        let (mut memory, mut network) = (None, None);
+        loop {
+            let event = events.recv().await.infra("listen to the bench")?;
+            let BenchEvent::Telemetry(frame) = &event.event else {
+                continue;
+            };
+            match &frame.body {
+                DeviceBody::Memory(sample) => memory = Some(sample.clone()),
+                DeviceBody::Network(sample) => network = Some(sample.clone()),
+                _ => {}
+            }
+            if let (Some(memory), Some(network)) = (&memory, &network) {
+                return Ok((memory.clone(), network.clone()));
+            }
+        }
+    };
+    controller
+        .clock
+        .timeout(Duration::from_secs(10), both)
+        .await
+        .failure("memory and network samples")?
+}
+
 /// `get_point` answers for each of the 60 points, and for the one that was asked.
 #[scenario(id = "CMD-1", category = "commands", tags = ["smoke", "nightly", "release"], timeout = "60 s")]
 async fn get_point_answers_for_every_point(context: &mut Context) -> Outcome {
@@ -59,6 +167,104 @@ async fn get_point_answers_for_every_point(context: &mut Context) -> Outcome {
     Ok(())
 }
 
+/// `get_point` shows the temperature around its sensor, within a scan.
+#[scenario(id = "CMD-1", category = "commands", tags = ["nightly", "release"], timeout = "2 min", needs = ["sensors"])]
+async fn get_point_shows_what_its_sensor_measures(context: &mut Context) -> Outcome {
+    const SENSOR: u8 = 0;
+    let controller = context.state::<Controller>();
+    let sensors = sensors(context)?;
+    let point = point_of(&controller, SENSOR).await?;
+    let parameters = format!("{{\"point_id\":{point}}}");
+    let result = async {
+        for celsius in [33.3, -7.4] {
+            sensors
+                .set_temperature(SENSOR, celsius)
+                .await
+                .infra("set a temperature")?;
+            let until = controller.clock.now() + MEASURED_WITHIN;
+            loop {
+                let data = controller.command("get_point", &parameters).await?.data;
+                let shown = data["temp"].as_f64();
+                if data["status"] == "OK" && shown.is_some_and(|t| (t - celsius).abs() <= TOLERANCE)
+                {
+                    break;
+                }
+                ensure!(
+                    controller.clock.now() < until,
+                    "point {point} at {celsius} °C within {} s", MEASURED_WITHIN.as_secs(); "{data}"
+                );
+                controller.clock.sleep(Duration::from_millis(200)).await;
+            }
+        }
+        Ok(())
+    };
+    let result = result.await;
+    usual(&sensors, SENSOR).await?;
+    result
+}
+
+/// `get_point` shows the state of its alarm: normal, active, acknowledged, and normal again.
+#[scenario(id = "CMD-1", category = "commands", tags = ["nightly", "release"], timeout = "60 s")]
+async fn get_point_shows_the_state_of_its_alarm(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let shows = async |state: &str| {
+        let data = controller
+            .command("get_point", r#"{"point_id":9}"#)
+            .await?
+            .data;
+        expect_json(context, "`alarm_state`", state, &data["alarm_state"])
+    };
+    shows("NORMAL").await?;
+    let parameters = r#"{"point_id":9,"alarm_type":"LOW_TEMP","test_value":-40.0}"#;
+    let alarm = controller.command("test_alarm", parameters).await?.data;
+    shows("ACTIVE").await?;
+    let parameters = format!("{{\"alarm_id\":{}}}", alarm["alarm_id"]);
+    controller.command("acknowledge_alarm", &parameters).await?;
+    shows("ACKNOWLEDGED").await?;
+    controller.clock.sleep(ALARM_OVER_WITHIN).await;
+    shows("NORMAL").await
+}
+
+/// `set_config` says the interval that was and the one that is; `add_schedule` when it is first due: one
+/// interval from now.
+#[scenario(id = "CMD-1", category = "commands", tags = ["nightly", "release"], timeout = "60 s")]
+async fn what_was_set_is_in_the_answer(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let usual = controller.telemetry_interval().as_secs();
+    for (old, new) in [(usual, 77), (77, 78), (78, usual)] {
+        let parameters = format!("{{\"telemetry_interval\":{new}}}");
+        let data = controller.command("set_config", &parameters).await?.data;
+        let expected = json!({"old_value": old, "new_value": new});
+        expect_json(
+            context,
+            "`telemetry_interval`",
+            expected,
+            &data["telemetry_interval"],
+        )?;
+    }
+    for interval_s in [1_800_u64, 604_800] {
+        let parameters = format!(
+            r#"{{"schedule_id":"cmd-1","schedule_type":"interval","interval_seconds":{interval_s},"command":"get_summary"}}"#
+        );
+        let answer = controller.command("add_schedule", &parameters).await?;
+        let off = controller.clock.wall_time() - answer.timestamp;
+        ensure!(
+            off.unsigned_abs() <= CLOCK_OFF_MAX,
+            "a response stamped now, within {} s", CLOCK_OFF_MAX.as_secs(); "{off}"
+        );
+        let due = moment(&answer.data["next_due"]).map(|due| due - answer.timestamp);
+        let expected = Duration::from_secs(interval_s);
+        ensure!(
+            due.is_some_and(|due| (due - expected).unsigned_abs() <= Duration::from_secs(1)),
+            "`next_due` {interval_s} s after the response"; "{due:?}, of {}", answer.data
+        );
+    }
+    controller
+        .command("remove_schedule", r#"{"schedule_id":"cmd-1"}"#)
+        .await
+        .map(drop)
+}
+
 /// `get_summary` agrees with itself: as many points as there are, the lowest below the highest.
 #[scenario(id = "CMD-1", category = "commands", tags = ["smoke", "nightly", "release"], timeout = "30 s")]
 async fn get_summary_answers_for_all_points(context: &mut Context) -> Outcome {
@@ -70,12 +276,17 @@ async fn get_summary_answers_for_all_points(context: &mut Context) -> Outcome {
     Ok(())
 }
 
-/// Every response has the fields, types and enumerations of its schema.
+/// Every response has the fields, types and enumerations of its schema, each alarm in the list of active
+/// ones among them.
 #[scenario(id = "CMD-2", category = "commands", tags = ["smoke", "nightly", "release"], timeout = "60 s")]
 async fn every_response_keeps_its_schema(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
     for (command, response) in controller.every_command().await? {
         no_violations(command, &response)?;
+        if command.name == "get_active_alarms" {
+            let alarms = response.data["alarms"].as_array().map_or(0, Vec::len);
+            ensure!(alarms > 0, "the test alarm in the list"; "{}", response.data);
+        }
     }
     Ok(())
 }
@@ -89,60 +300,23 @@ fn no_violations(command: &Command, response: &Response) -> Outcome {
     Ok(())
 }
 
-/// Each request that breaks the contract gets the error that the contract promises for it, and
-/// the device goes on: it answers the next one, does not reset, and its heap is as before.
-#[scenario(id = "CMD-3", category = "commands", tags = ["smoke", "nightly", "release"], timeout = "120 s", telemetry)]
-async fn bad_requests_get_the_promised_error(context: &mut Context) -> Outcome {
-    let controller = context.state::<Controller>();
-    let mut cases = requests::listed("bad-1");
-    cases.extend(requests::generated(context.rng(), "bad-2"));
-    // Once for everything that is allocated on first use; only then the heap can be compared.
-    refused(&controller, &cases).await?;
-    let before = controller.settled_memory().await?.heap.free;
-    refused(&controller, &cases).await?;
-    controller.command("get_status", "{}").await?;
-    let after = controller.settled_memory().await?.heap.free;
-    let tolerance = controller.limits().heap_drop_bytes;
-    ensure!(
-        before.saturating_sub(after) <= tolerance,
-        "free heap as before ({before} bytes), within {tolerance} bytes"; "{after} bytes"
-    );
-    context.measured("bad requests", cases.len() as f64, "requests");
-    Ok(())
-}
-
-async fn refused(controller: &Controller, cases: &[BadRequest]) -> Outcome {
-    for case in cases {
-        let response = controller
-            .request(&case.payload)
-            .await
-            .map_err(|error| error.note(format!("the request: {}", case.name)))?;
-        promised(case, &response)?;
-    }
-    Ok(())
-}
-
-fn promised(case: &BadRequest, response: &Response) -> Result<(), ScenarioError> {
-    let message = response.message.as_deref().unwrap_or("no message");
-    let kept =
-        !response.succeeded && response.cmd_id == case.cmd_id && message.starts_with(&case.message);
-    ensure!(
-        kept,
-        "error `{}…` for cmd_id `{}` on {}", case.message, case.cmd_id, case.name;
-        "`{message}` for cmd_id `{}`", response.cmd_id
-    );
-    Ok(())
-}
-
-/// `set_threshold` moves the threshold that was named, of the point that was named, and no other;
-/// `get_point` then shows it.
+/// `set_threshold` moves the threshold that was named, of the point that was named, and no other; it says
+/// what was and what is, and `get_point` then shows it.
 #[scenario(id = "CMD-1", category = "commands", tags = ["nightly", "release"], timeout = "60 s")]
 async fn set_threshold_moves_the_threshold_that_was_named(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
     let before = thresholds(&controller, 58).await?;
     let result = async {
         for (point, side, value) in [(57, "high", 71.5), (57, "low", -11.5)] {
-            threshold(&controller, point, side, value).await?;
+            let was = thresholds(&controller, point).await?;
+            let data = threshold(&controller, point, side, value).await?.data;
+            expect_json(
+                context,
+                "`old_value`",
+                was[side].clone(),
+                &data["old_value"],
+            )?;
+            expect_json(context, "`new_value`", value, &data["new_value"])?;
             let moved = thresholds(&controller, point).await?;
             expect_json(
                 context,
@@ -175,34 +349,19 @@ async fn an_error_response_keeps_its_schema(context: &mut Context) -> Outcome {
         response.message.as_deref().is_some_and(|message| !message.is_empty()),
         "a `message`"; "{:?}", response.message
     );
-    Ok(())
+    expect_json(context, "`data`", json!({}), &response.data)
 }
 
-/// A request that is refused changes nothing on the device.
-#[scenario(id = "CMD-3", category = "commands", tags = ["nightly", "release"], timeout = "30 s")]
-async fn a_refused_request_changes_nothing(context: &mut Context) -> Outcome {
-    let controller = context.state::<Controller>();
-    let before = thresholds(&controller, 56).await?;
-    // Below the low threshold.
-    let parameters = r#"{"point_id":56,"threshold_type":"high","value":-40.0,"hysteresis":2.0}"#;
-    let request = requests::request("cmd-3-refused", "set_threshold", parameters);
-    let response = controller.request(&request).await?;
-    context.expect_equal("success", false, response.succeeded)?;
-    context.expect_equal(
-        "the thresholds as before",
-        &before,
-        &thresholds(&controller, 56).await?,
-    )
-}
-
-async fn threshold(controller: &Controller, point: u8, side: &str, value: f64) -> Outcome {
+async fn threshold(
+    controller: &Controller,
+    point: u8,
+    side: &str,
+    value: f64,
+) -> Result<Response, ScenarioError> {
     let parameters = format!(
         r#"{{"point_id":{point},"threshold_type":"{side}","value":{value:.1},"hysteresis":2.0}}"#
     );
-    controller
-        .command("set_threshold", &parameters)
-        .await
-        .map(drop)
+    controller.command("set_threshold", &parameters).await
 }
 
 async fn thresholds(

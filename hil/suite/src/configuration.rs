@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use firmware_wire::TopicLevel;
+use hil_mqtt::{Broker, EmbeddedSettings};
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::controller::{Controller, expect_json};
 use crate::http_client::{self, Http};
-use crate::power::restart;
+use crate::power::{lose_power, restart};
+use crate::ways::Ways;
 
 const CONFIG: &str = "/api/mqtt/config";
 const STATUS: &str = "/api/mqtt/status";
@@ -16,45 +19,67 @@ const STATUS: &str = "/api/mqtt/status";
 const PASSWORD_SHOWN: &str = "********";
 /// How long the device waits for a request, and a little.
 const SLOW_CLIENT: Duration = Duration::from_secs(7);
+/// A telemetry interval other than the usual one, seconds, and how far a message may be off.
+const INTERVAL_S: u64 = 2;
+const INTERVAL_TOLERANCE: Duration = Duration::from_millis(200);
+/// How long nothing must come where nothing is to come any more: two messages would have.
+const SILENT_FOR: Duration = Duration::from_secs(2 * INTERVAL_S);
+/// A port of the broker's host that nobody listens at.
+const NOBODYS_PORT: u16 = 9;
 
-/// What HTTP shows is what the device was given, without its password; changes are applied, and kept
-/// over a reset; a change with a bad field changes nothing and names the field.
-#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "3 min")]
-async fn the_configuration_is_read_changed_and_kept_over_http(context: &mut Context) -> Outcome {
+/// What HTTP shows is what the device was given: every field, without its password; and the status
+/// says where it is connected to, and counts its messages.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "60 s")]
+async fn http_shows_what_the_device_was_given(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
     let http = Http::of(context, &controller)?;
-    let judged = judge_configuration(context, &controller, http).await;
-    // First back to what the others expect, then the judgement.
-    controller.send_to_its_broker().await?;
-    judged
+    let (broker, given) = (&controller.provision.broker, &controller.provision);
+    let shown = http.get(&controller, CONFIG).await?;
+    context.expect_equal("status of GET", 200, shown.status)?;
+    let user = broker.credentials.as_ref().map_or("", |c| &*c.username);
+    let mut expected = json!({
+        "mqtt_enabled": true,
+        "mqtt_broker": broker.host.as_str(),
+        "mqtt_port": broker.port,
+        "mqtt_username": user,
+        "mqtt_password": PASSWORD_SHOWN,
+        "mqtt_device_name": controller.device_id(),
+        "mqtt_telemetry_interval": given.telemetry_interval_s,
+        "mqtt_use_tls": false,
+        "mqtt_retain_telemetry": given.retain_telemetry,
+    });
+    for (number, level) in (1..).zip(&given.topic_levels) {
+        let (kind, value) = match level {
+            TopicLevel::Skip => ("skip", ""),
+            TopicLevel::Custom(value) => ("custom", value.as_str()),
+        };
+        expected[format!("topic_level{number}_type")] = json!(kind);
+        expected[format!("topic_level{number}_value")] = json!(value);
+    }
+    context.expect_equal("the configuration", &expected, &shown.body)?;
+
+    let address = format!("{}:{}", broker.host, broker.port);
+    let before = http.get(&controller, STATUS).await?.body;
+    expect_json(context, "`connected`", true, &before["connected"])?;
+    expect_json(context, "`broker`", address, &before["broker"])?;
+    expect_json(context, "`last_error`", Value::Null, &before["last_error"])?;
+    controller.command("help", "{}").await?;
+    let after = http.get(&controller, STATUS).await?.body;
+    let sent = |status: &Value| status["messages_sent"].as_u64().unwrap_or_default();
+    ensure!(
+        sent(&before) > 0 && sent(&after) > sent(&before),
+        "`messages_sent` rising with a response, from above 0"; "{} and {}", sent(&before), sent(&after)
+    );
+    Ok(())
 }
 
-async fn judge_configuration(
-    context: &mut Context,
-    controller: &Controller,
-    http: Http,
-) -> Outcome {
-    let broker = &controller.provision.broker;
-    let before = http.get(controller, CONFIG).await?;
-    context.expect_equal("status of GET", 200, before.status)?;
-    for (field, expected) in [
-        ("mqtt_enabled", json!(true)),
-        ("mqtt_broker", json!(broker.host.as_str())),
-        ("mqtt_port", json!(broker.port)),
-        ("mqtt_password", json!(PASSWORD_SHOWN)),
-        ("mqtt_device_name", json!(controller.device_id())),
-        ("mqtt_use_tls", json!(false)),
-    ] {
-        expect_json(context, field, expected, &before.body[field])?;
-    }
-    let status = http.get(controller, STATUS).await?;
-    expect_json(context, "`connected`", true, &status.body["connected"])?;
-    ensure!(
-        status.body["messages_sent"].as_u64() > Some(0),
-        "messages sent"; "{}", status.body
-    );
-
-    // The interval comes before the bad field: it must not be taken either.
+/// A change with a bad field changes nothing, not even what comes before it, and names the field.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "60 s")]
+async fn a_change_with_a_bad_field_changes_nothing(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let http = Http::of(context, &controller)?;
+    let before = http.get(&controller, CONFIG).await?;
+    let long = format!(r#"{{"mqtt_username":"{}"}}"#, "x".repeat(33));
     for (body, field) in [
         (
             r#"{"mqtt_telemetry_interval":77,"mqtt_port":0}"#,
@@ -66,10 +91,12 @@ async fn judge_configuration(
         ),
         (r#"{"mqtt_broker":"a b"}"#, "mqtt_broker"),
         (r#"{"mqtt_use_tls":"yes"}"#, "mqtt_use_tls"),
+        (&long, "mqtt_username"),
         (r#"{"topic_level1_value":"a/b"}"#, "topic_level1_value"),
+        (r#"{"topic_level2_type":"maybe"}"#, "topic_level2_type"),
         (r#"{"no_such_field":1}"#, "no_such_field"),
     ] {
-        let refused = http.post(controller, CONFIG, body).await?;
+        let refused = http.post(&controller, CONFIG, body).await?;
         context.expect_equal(format_args!("status of POST {body}"), 400, refused.status)?;
         expect_json(
             context,
@@ -78,43 +105,205 @@ async fn judge_configuration(
             &refused.body["field"],
         )?;
     }
-    let after = http.get(controller, CONFIG).await?;
-    context.expect_equal("configuration after bad changes", &before.body, &after.body)?;
+    let after = http.get(&controller, CONFIG).await?;
+    context.expect_equal("configuration after bad changes", &before.body, &after.body)
+}
 
-    // What was read can be sent back: the password stays.
-    let changed = json!({
-        "mqtt_telemetry_interval": 42,
-        "mqtt_password": PASSWORD_SHOWN,
-        "mqtt_retain_telemetry": true,
-    });
-    let answer = http.post(controller, CONFIG, &changed.to_string()).await?;
-    context.expect_equal("status of POST", 200, answer.status)?;
-    restart(context, controller).await?;
-    let kept = http.get(controller, CONFIG).await?;
-    expect_json(
-        context,
-        "interval after a reset",
-        42,
-        &kept.body["mqtt_telemetry_interval"],
-    )?;
-    expect_json(
-        context,
-        "retain after a reset",
-        true,
-        &kept.body["mqtt_retain_telemetry"],
-    )?;
+/// A new interval shows in the messages that follow, and so does the retain flag.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "3 min")]
+async fn a_new_interval_and_the_retain_flag_are_applied(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let http = Http::of(context, &controller)?;
+    let mut ways = Ways::of(context);
+    let result = async {
+        // What was read can be sent back: the password stays.
+        let change = json!({
+            "mqtt_telemetry_interval": INTERVAL_S,
+            "mqtt_password": PASSWORD_SHOWN,
+            "mqtt_retain_telemetry": true,
+        });
+        changed(context, &controller, http, &change).await?;
+        let messages = controller.telemetry_messages(4).await?;
+        for pair in messages.windows(2) {
+            let interval = pair[1].bench_time.saturating_sub(pair[0].bench_time);
+            context.expect_within(
+                "an interval of",
+                Duration::from_secs(INTERVAL_S),
+                INTERVAL_TOLERANCE,
+                interval,
+            )?;
+        }
+        // To a late subscriber, with the flag set.
+        controller.retained("telemetry/temperature").await.map(drop)
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    controller.forget("telemetry/temperature").await?;
+    result
+}
 
-    // Off, the session ends and the device stays away; on again, it comes back.
-    let off = http
-        .post(controller, CONFIG, r#"{"mqtt_enabled":false}"#)
+/// With other topic levels the device is at the other topics, and at the old ones no more.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "3 min")]
+async fn new_topics_are_applied(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let http = Http::of(context, &controller)?;
+    let mut ways = Ways::of(context);
+    let elsewhere = format!("attic/{}", controller.device_id());
+    let there = controller
+        .elsewhere(&controller.broker, elsewhere.clone())
         .await?;
-    context.expect_equal("status of POST", 200, off.status)?;
-    wait_status(controller, http, false).await?;
-    let on = http
-        .post(controller, CONFIG, r#"{"mqtt_enabled":true}"#)
+    let result = async {
+        let change = json!({
+            "mqtt_telemetry_interval": INTERVAL_S,
+            "topic_level1_type": "skip",
+            "topic_level2_value": "attic",
+            "topic_level3_type": "skip",
+        });
+        changed(context, &controller, http, &change).await?;
+        ways.until_connected(&controller).await?;
+        let status = there.command("get_status", "{}").await?;
+        expect_json(
+            context,
+            "`mqtt_connected`",
+            true,
+            &status.data["mqtt_connected"],
+        )?;
+        there.telemetry_messages(1).await?;
+        let connection = there.retained("state/connection").await?;
+        context.expect_equal(
+            "retained state/connection there",
+            "online",
+            connection.text().as_str(),
+        )?;
+        let mut old = controller.subscribe("#").await?;
+        controller
+            .nothing_on(&mut old, "nothing at the old topics", SILENT_FOR)
+            .await?;
+        // What is asked there, is answered nowhere.
+        controller.ask("get_status").await?;
+        controller.clock.sleep(SILENT_FOR).await;
+        let messages = std::iter::from_fn(|| old.try_recv())
+            .filter(|m| !m.retain && m.topic.ends_with("command/response"));
+        context.expect_equal("responses at the old topics", 0, messages.count())
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    for topic in ["state/connection", "state/boot"] {
+        there.forget(topic).await?;
+    }
+    result
+}
+
+/// With another broker the device is at the other broker, and the status says so; with one that is not
+/// there, it says why not.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "3 min", needs = ["embedded-broker"])]
+async fn a_new_broker_is_applied(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let http = Http::of(context, &controller)?;
+    let mut ways = Ways::of(context);
+    let settings = EmbeddedSettings {
+        bind: (controller.listen_address(), 0).into(),
+        ..EmbeddedSettings::default()
+    };
+    let broker = Broker::embedded(settings).await.infra("start a broker")?;
+    let there = controller
+        .elsewhere(&broker, controller.base_topic.clone())
         .await?;
-    context.expect_equal("status of POST", 200, on.status)?;
-    wait_status(controller, http, true).await
+    let host = controller.provision.broker.host.as_str();
+    let result = async {
+        let change = json!({"mqtt_broker": host, "mqtt_port": broker.port()});
+        changed(context, &controller, http, &change).await?;
+        ways.until_connected(&controller).await?;
+        there.command("help", "{}").await?;
+        let status = http.get(&controller, STATUS).await?.body;
+        let address = format!("{host}:{}", broker.port());
+        expect_json(context, "`broker`", address, &status["broker"])?;
+
+        let change = json!({"mqtt_port": NOBODYS_PORT});
+        changed(context, &controller, http, &change).await?;
+        let status = wait_status(&controller, http, false).await?;
+        ensure!(
+            status["last_error"].as_str().is_some_and(|error| !error.is_empty()),
+            "a `last_error` when nobody is there"; "{status}"
+        );
+        Ok(())
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    let _ = there.client.disconnect().await;
+    broker.stop().await.infra("stop the other broker")?;
+    result
+}
+
+/// Switched off, the device ends its session and stays away; switched on, it comes back.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "2 min")]
+async fn mqtt_is_switched_off_and_on_over_http(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let http = Http::of(context, &controller)?;
+    let mut ways = Ways::of(context);
+    let result = async {
+        changed(context, &controller, http, &json!({"mqtt_enabled": false})).await?;
+        wait_status(&controller, http, false).await?;
+        // Longer than the first waits of a back-off.
+        controller.clock.sleep(SILENT_FOR).await;
+        let status = http.get(&controller, STATUS).await?.body;
+        expect_json(context, "`connected`", false, &status["connected"])?;
+        changed(context, &controller, http, &json!({"mqtt_enabled": true})).await?;
+        wait_status(&controller, http, true).await.map(drop)
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+/// What was changed over HTTP is kept over a reset of the chip.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "2 min")]
+async fn a_changed_configuration_survives_a_reset(context: &mut Context) -> Outcome {
+    survives(context, false).await
+}
+
+/// What was changed over HTTP is kept over a loss of power, at once after it was answered.
+#[scenario(id = "INT-1", category = "integration", tags = ["nightly", "release"], timeout = "2 min", needs = ["power"])]
+async fn a_changed_configuration_survives_a_loss_of_power(context: &mut Context) -> Outcome {
+    survives(context, true).await
+}
+
+async fn survives(context: &Context, power: bool) -> Outcome {
+    let controller = context.state::<Controller>();
+    let http = Http::of(context, &controller)?;
+    let mut ways = Ways::of(context);
+    let result = async {
+        let change = json!({"mqtt_telemetry_interval": 42, "mqtt_retain_telemetry": true});
+        changed(context, &controller, http, &change).await?;
+        let before = http.get(&controller, CONFIG).await?.body;
+        if power {
+            lose_power(context, &controller).await?;
+        } else {
+            restart(context, &controller).await?;
+        }
+        let kept = http.get(&controller, CONFIG).await?.body;
+        context.expect_equal("the configuration afterwards", &before, &kept)
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    controller.forget("telemetry/temperature").await?;
+    result
+}
+
+/// Posts a change; it is taken, and shown from then on.
+async fn changed(
+    context: &Context,
+    controller: &Controller,
+    http: Http,
+    change: &Value,
+) -> Outcome {
+    let answer = http.post(controller, CONFIG, &change.to_string()).await?;
+    context.expect_equal(format_args!("status of POST {change}"), 200, answer.status)?;
+    let shown = http.get(controller, CONFIG).await?.body;
+    for (field, value) in change.as_object().into_iter().flatten() {
+        expect_json(context, &format!("`{field}`"), value.clone(), &shown[field])?;
+    }
+    Ok(())
 }
 
 /// Whatever a client sends, and however slowly, the device answers with what is wrong, and serves
@@ -171,16 +360,17 @@ async fn a_bad_client_is_answered_and_harms_nobody(context: &mut Context) -> Out
     context.expect_equal("status afterwards", 200, answer.status)
 }
 
-/// Waits until the status says whether the device is connected.
+/// Waits until the status says so of `connected`; the status.
 async fn wait_status(
     controller: &Controller,
     http: Http,
     connected: bool,
-) -> Result<(), ScenarioError> {
+) -> Result<Value, ScenarioError> {
     for _ in 0..40 {
-        let status = http.get(controller, STATUS).await?;
-        if status.body["connected"] == connected {
-            return Ok(());
+        let status = http.get(controller, STATUS).await?.body;
+        // Away, it tells why as soon as it has tried to come back.
+        if status["connected"] == connected {
+            return Ok(status);
         }
         controller.clock.sleep(Duration::from_millis(500)).await;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
 use hil_bench::{Clock, Device};
-use hil_mqtt::{Broker, Client, ConnectOptions, Message, Qos, Subscription};
+use hil_mqtt::{Broker, Client, ConnectOptions, Message, Qos, Reconnect, Subscription};
 use hil_rig::{Budget, Limits};
 use hil_runner::{Context, ResultExt as _, ScenarioError};
 use time::OffsetDateTime;
@@ -106,6 +106,38 @@ impl Controller {
         Client::connect(ConnectOptions::to(&self.broker, id))
             .await
             .infra(format_args!("connect a client `{name}`"))
+    }
+
+    /// The same device as another broker sees it, or below another base topic; by a client that
+    /// connects again when it must. Whoever called ends the broker.
+    pub(crate) async fn elsewhere(
+        &self,
+        broker: &Broker,
+        base_topic: String,
+    ) -> Result<Self, ScenarioError> {
+        let id = format!("{}-elsewhere", self.client.client_id());
+        let mut options = ConnectOptions::to(broker, id);
+        options.reconnect = Reconnect::After(Duration::from_millis(50));
+        let client = Client::connect(options)
+            .await
+            .infra("connect to the other broker")?;
+        let responses = client
+            .subscribe(&format!("{base_topic}/command/response"), Qos::AtLeastOnce)
+            .await
+            .infra("subscribe to the responses")?;
+        Ok(Self {
+            device: self.device.clone(),
+            clock: self.clock.clone(),
+            client,
+            responses: Mutex::new(responses),
+            // As an address.
+            broker: Broker::external(&broker.address(), None).infra("name the other broker")?,
+            provision: self.provision.clone(),
+            base_topic,
+            listen: self.listen,
+            limits: self.limits,
+            budget: self.budget,
+        })
     }
 
     /// The responses from now on. While they are held nobody else can ask.
@@ -223,6 +255,30 @@ impl Controller {
             format_args!("a retained message on `{name}`"),
             "three subscriptions in a row got one without the retain flag",
         ))
+    }
+
+    /// Removes the message retained below `name`, if there is one.
+    pub(crate) async fn forget(&self, name: &str) -> Result<(), ScenarioError> {
+        self.client
+            .publish(&self.topic(name), "", Qos::AtLeastOnce, true)
+            .await
+            .infra("remove a retained message")
+            .map(drop)
+    }
+
+    /// Sends a command and does not wait for an answer.
+    pub(crate) async fn ask(&self, command: &str) -> Result<(), ScenarioError> {
+        let request = requests::request("nobody-answers", command, "{}");
+        self.client
+            .publish(
+                &self.topic("command/request"),
+                request,
+                Qos::AtLeastOnce,
+                false,
+            )
+            .await
+            .infra("publish a request")
+            .map(drop)
     }
 
     /// The messages below `name` from now on, and the one that is retained.

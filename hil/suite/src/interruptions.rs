@@ -1,14 +1,12 @@
-//! CON-3, CON-4: connections held for long, cut, and found again.
+//! CON-4: the way to the broker is cut for a while, and found again; nothing that waited is lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use firmware_wire::Connection;
 use hil_bench::Bench;
-use hil_mqtt::{Broker, Client, ConnectOptions, EmbeddedSettings, Qos, Reconnect, Subscription};
+use hil_mqtt::{Broker, EmbeddedSettings, Qos, Subscription};
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
-use tokio::sync::Mutex;
 
 use crate::contract::{requests, response};
 use crate::controller::{Controller, client_gone};
@@ -17,19 +15,9 @@ use crate::gate::Gate;
 use crate::load::relay_event;
 use crate::ways::{STEADY, Ways, expect_back_off};
 
-/// Connections of the host that are held, how long, and how often each says something meanwhile.
-const HOST_CONNECTS: usize = 8;
-const HELD_FOR: Duration = Duration::from_secs(5);
-const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long the device's session is held, and its keep-alive meanwhile: some thirty pings.
-const DEVICE_HELD_FOR: Duration = Duration::from_secs(240);
-const DEVICE_KEEP_ALIVE_S: u16 = 10;
-/// How often its connection is cut.
-const CUTS: usize = 5;
-
 /// How often the way to the broker is interrupted, and for how long.
 const INTERRUPTIONS: usize = 3;
-const AWAY_FOR: Duration = Duration::from_secs(12);
+const AWAY_FOR: Duration = Duration::from_secs(8);
 /// Relays are on for so long, so that they switch back in the middle of it.
 const RELAY_ON_S: u64 = 3;
 const RELAYS: u64 = 8;
@@ -40,118 +28,12 @@ const LINK_KEEP_ALIVE_S: u16 = 4;
 /// How long a broker that is silent is away: the events begin after three seconds, the ping that goes
 /// unanswered one keep-alive after the last message.
 const SILENT_FOR: Duration = Duration::from_secs(16);
+/// With its link back, the device needs an address, and waits as before a first attempt at most.
+const LINK_BACK_WITHIN: Duration = Duration::from_secs(3);
 /// How long what has waited may take to arrive once there is a session.
 const ARRIVED_WITHIN: Duration = Duration::from_secs(10);
 /// How long a second copy of something may take to come.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
-
-/// Clients of the host, one after another: each is held with heartbeats, none is disconnected.
-#[scenario(id = "CON-3", category = "connectivity", tags = ["nightly", "release"], timeout = "180 s")]
-async fn connections_of_the_host_are_stable(context: &mut Context) -> Outcome {
-    let controller = context.state::<Controller>();
-    let _in_flight = controller.clock.in_flight();
-    let mut connect_times = Vec::new();
-    let mut heartbeats = 0;
-    let mut lost = Vec::new();
-    for number in 0..HOST_CONNECTS {
-        let asked = controller.clock.now();
-        let client = controller.connect(&format!("held-{number}")).await?;
-        connect_times.push(controller.clock.now().saturating_sub(asked));
-        let topic = controller.topic(&format!("bench/heartbeat-{number}"));
-        let mut echo = client
-            .subscribe(&topic, Qos::AtLeastOnce)
-            .await
-            .infra("subscribe to the heartbeat")?;
-        let until = controller.clock.now() + HELD_FOR;
-        while controller.clock.now() < until {
-            let beat = client.publish(&topic, "beat", Qos::AtLeastOnce, false);
-            let back = async { beat.await.is_ok() && echo.recv().await.is_some() };
-            let back = controller.clock.timeout(HELD_FOR, back).await;
-            if back != Ok(true) || !client.is_connected() {
-                lost.push(format!("connection {number} after {heartbeats} heartbeats"));
-                break;
-            }
-            heartbeats += 1;
-            controller.clock.sleep(HEARTBEAT).await;
-        }
-        // Whether it can still say goodbye is the judgement on its connection.
-        if client.disconnect().await.is_err() {
-            lost.push(format!("connection {number} at its end"));
-        }
-    }
-    context.measured("host connections lost", lost.len() as f64, "connections");
-    ensure!(
-        lost.is_empty(),
-        "{HOST_CONNECTS} connections held for {} s each", HELD_FOR.as_secs();
-        "lost: {}", lost.join("; ")
-    );
-    Durations::of(connect_times).tell_distribution(context, "host connects within");
-    context.measured("host heartbeats", f64::from(heartbeats), "heartbeats");
-    Ok(())
-}
-
-/// The device's session lasts for as long as nobody cuts it, and is back within its back-off each
-/// time that somebody did.
-#[scenario(id = "CON-3", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min")]
-async fn the_device_holds_its_session(context: &mut Context) -> Outcome {
-    let controller = context.state::<Controller>();
-    let mut gate = gate(&controller).await?;
-    let mut ways = Ways::of(context);
-    controller.send_to(gate.port(), DEVICE_KEEP_ALIVE_S).await?;
-    let result = async {
-        ways.until_connected(&controller).await?;
-        held(context, &controller, &mut ways).await?;
-        cut(context, &controller, &mut gate, &mut ways).await
-    };
-    let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
-}
-
-async fn held(context: &Context, controller: &Controller, ways: &mut Ways) -> Outcome {
-    let before = sessions(controller).await?;
-    controller.clock.sleep(DEVICE_HELD_FOR).await;
-    let after = sessions(controller).await?;
-    let said = ways.seen()?;
-    ensure!(
-        before == after && said.is_empty(),
-        "one session for {} s", DEVICE_HELD_FOR.as_secs();
-        "{} new ones: {said:?}", after - before
-    );
-    context.measured(
-        "device held its session",
-        DEVICE_HELD_FOR.as_secs_f64(),
-        "s",
-    );
-    Ok(())
-}
-
-async fn cut(
-    context: &Context,
-    controller: &Controller,
-    gate: &mut Gate,
-    ways: &mut Ways,
-) -> Outcome {
-    let mut took = Vec::new();
-    for _ in 0..CUTS {
-        controller.clock.sleep(STEADY).await;
-        let _in_flight = controller.clock.in_flight();
-        let cut_at = controller.clock.now();
-        gate.shut().await;
-        gate.reopen().await.infra("open the gate again")?;
-        let said = ways.until_connected(controller).await?;
-        expect_back_off(&said)?;
-        took.push(controller.clock.now().saturating_sub(cut_at));
-        controller.command("get_status", "{}").await?;
-    }
-    Durations::of(took).tell_distribution(context, "device back after a cut");
-    Ok(())
-}
-
-async fn sessions(controller: &Controller) -> Result<u64, ScenarioError> {
-    let status = controller.command("get_status", "{}").await?;
-    Ok(status.data["sessions_opened"].as_u64().unwrap_or_default())
-}
 
 /// The broker is away three times and remembers its sessions: the device comes back by its
 /// back-off, what waited on either side arrives, once.
@@ -188,7 +70,9 @@ async fn the_broker_starts_anew_and_has_forgotten_all(context: &mut Context) -> 
     let gate = Gate::open(controller.listen_address(), &broker)
         .await
         .infra("open a gate")?;
-    let there = at_broker(&controller, &broker).await?;
+    let there = controller
+        .elsewhere(&broker, controller.base_topic.clone())
+        .await?;
     let mut ways = Ways::of(context);
     let keep_alive_s = controller.provision.broker.keep_alive_s;
     controller.send_to(gate.port(), keep_alive_s).await?;
@@ -334,12 +218,13 @@ async fn interruptions(
         ways.seen()?;
 
         away.begin(context).await?;
+        controller.clock.sleep(away.duration() / 2).await;
         if away.keeps_requests() {
             for request in 0..REQUESTS {
                 ask(controller, &format!("away-{number}-{request}"), request).await?;
             }
         }
-        controller.clock.sleep(away.duration()).await;
+        controller.clock.sleep(away.duration() / 2).await;
         if matches!(away, Away::Silence(_)) {
             let said = ways.seen()?;
             ensure!(
@@ -353,10 +238,17 @@ async fn interruptions(
         let back_at = controller.clock.now();
         away.end(context, controller).await?;
         let said = ways.until_connected(controller).await?;
-        took.push(controller.clock.now().saturating_sub(back_at));
-        // Without a link there are no attempts that could be counted; those into the silence each end by
-        // their own time limit.
-        if !matches!(away, Away::Link | Away::Silence(_)) {
+        let back_after = controller.clock.now().saturating_sub(back_at);
+        took.push(back_after);
+        if matches!(away, Away::Link) {
+            // Without a link there are no attempts, and no wait grows.
+            ensure!(
+                back_after <= LINK_BACK_WITHIN,
+                "a session within {} s of the link", LINK_BACK_WITHIN.as_secs();
+                "{:.2} s", back_after.as_secs_f64()
+            );
+        } else if !matches!(away, Away::Silence(_)) {
+            // Attempts into the silence each end by their own time limit.
             expect_back_off(&said)?;
         }
 
@@ -474,7 +366,8 @@ fn set_link(context: &Context, up: bool) {
     }
 }
 
-async fn gate(controller: &Controller) -> Result<Gate, ScenarioError> {
+/// A gate between the device and the broker.
+pub(crate) async fn gate(controller: &Controller) -> Result<Gate, ScenarioError> {
     Gate::open(controller.listen_address(), &controller.broker)
         .await
         .infra("open a gate to the broker")
@@ -484,36 +377,6 @@ async fn start(settings: &EmbeddedSettings) -> Result<Broker, ScenarioError> {
     Broker::embedded(settings.clone())
         .await
         .infra("start a broker")
-}
-
-/// The same controller, seen from another broker, by a client that connects again when it must.
-async fn at_broker(
-    controller: &Controller,
-    broker: &Broker,
-) -> Result<Arc<Controller>, ScenarioError> {
-    let mut options =
-        ConnectOptions::to(broker, format!("{}-there", controller.client.client_id()));
-    options.reconnect = Reconnect::After(Duration::from_millis(50));
-    let client = Client::connect(options)
-        .await
-        .infra("connect to the other broker")?;
-    let responses = client
-        .subscribe(&controller.topic("command/response"), Qos::AtLeastOnce)
-        .await
-        .infra("subscribe to the responses")?;
-    Ok(Arc::new(Controller {
-        device: controller.device.clone(),
-        clock: controller.clock.clone(),
-        client,
-        responses: Mutex::new(responses),
-        // As an address: whoever called stops it and starts it anew.
-        broker: Broker::external(&broker.address(), None).infra("name the other broker")?,
-        provision: controller.provision.clone(),
-        base_topic: controller.base_topic.clone(),
-        listen: controller.listen,
-        limits: controller.limits,
-        budget: controller.budget,
-    }))
 }
 
 /// Waits until the host's client is connected again and has subscribed anew.

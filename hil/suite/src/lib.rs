@@ -6,12 +6,14 @@
 //! - [`TemperatureController`]: gets the device ready: broker, provisioning, session.
 //! - [`Controller`]: the device at work, as scenarios see it.
 //! - [`contract`]: what the device promises, as checks.
-//! - `connectivity`, `commands`, `configuration`, `telemetry`, `security`, `sensors`, `alarms`, `relays`, `schedules`,
-//!   `power`, `stability`: the scenarios, one file a behaviour.
+//! - `connectivity`, `held_connections`, `interruptions`, `commands`, `bad_requests`, `load`, `telemetry`, `sensors`, `retained`, `payloads`,
+//!   `security`, `configuration`, `alarms`, `relays`, `schedules`, `power`, `stability`, `memory_budget`: the scenarios,
+//!   one file a behaviour.
 //! - `drills`: faults on purpose, for whoever keeps a rig.
 //! - [`mutants()`]: bugs on purpose, each to be caught by a scenario.
 
 mod alarms;
+mod bad_requests;
 mod commands;
 mod configuration;
 mod connectivity;
@@ -20,9 +22,11 @@ mod controller;
 mod drills;
 mod figures;
 mod gate;
+mod held_connections;
 mod http_client;
 mod interruptions;
 mod load;
+mod memory_budget;
 mod mutants;
 mod payloads;
 mod power;

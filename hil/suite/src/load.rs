@@ -7,6 +7,7 @@ use std::time::Duration;
 use hil_mqtt::Qos;
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
 use rand::Rng as _;
+use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 use crate::contract::requests;
@@ -26,6 +27,8 @@ const ITERATIONS: usize = 20;
 /// What the device is made to publish in a burst, and how far apart.
 const BURST: usize = 100;
 const BURST_INTERVAL: Duration = Duration::from_millis(10);
+/// From its first to its last, a fifth of what it should be at most on top.
+const BURST_WITHIN: Duration = Duration::from_millis(1_200);
 
 /// A hundred requests of four clients, all under way at once: each is answered once, with the data
 /// of the point that it asked for.
@@ -183,7 +186,8 @@ async fn each_command_has_its_time(context: &mut Context) -> Outcome {
     Ok(())
 }
 
-/// A hundred relay events, one each 10 ms: all are delivered, in order, none twice.
+/// A hundred relay events, one each 10 ms: the device keeps the pace, and all are delivered, in order,
+/// none twice.
 #[scenario(id = "LOAD-2", category = "load", tags = ["nightly", "release"], timeout = "60 s")]
 async fn a_burst_is_delivered_whole_and_in_order(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
@@ -191,7 +195,7 @@ async fn a_burst_is_delivered_whole_and_in_order(context: &mut Context) -> Outco
     let mut events = controller.subscribe("event/relay").await?;
     let mut responses = controller.responses().await;
     let _in_flight = controller.clock.in_flight();
-    let started = controller.clock.now();
+    let (started, started_at) = (controller.clock.now(), controller.clock.wall_time());
     let mut expected = Vec::new();
     for number in 0..BURST {
         let due = started + BURST_INTERVAL * u32::try_from(number).unwrap_or(u32::MAX);
@@ -213,14 +217,26 @@ async fn a_burst_is_delivered_whole_and_in_order(context: &mut Context) -> Outco
         expected.push(format!("relay {relay} {state} by command"));
     }
     let sent = controller.clock.now().saturating_sub(started);
+    // Slower, and it was no burst: that's the host's fault.
+    if sent > BURST_WITHIN {
+        return Err(ScenarioError::Infra {
+            reason: format!(
+                "the host took {} ms for {BURST} requests, not at most {}",
+                sent.as_millis(),
+                BURST_WITHIN.as_millis()
+            ),
+        });
+    }
 
     let mut delivered = Vec::new();
+    let mut switched = Vec::new();
     let mut last = started;
     let all = async {
         while delivered.len() < BURST {
             let message = events.recv().await.ok_or_else(client_gone)?;
             last = controller.clock.now();
             delivered.push(relay_event(&message.payload)?);
+            switched.push(timestamp(&message.payload)?);
         }
         Ok::<(), ScenarioError>(())
     };
@@ -245,6 +261,18 @@ async fn a_burst_is_delivered_whole_and_in_order(context: &mut Context) -> Outco
     );
     context.expect_equal("answers", BURST, answers)?;
     in_time.failure("all events")??;
+    let on_device =
+        *switched.last().unwrap_or(&started_at) - *switched.first().unwrap_or(&started_at);
+    context.measured(
+        "burst, on the device within",
+        on_device.as_seconds_f64() * 1_000.0,
+        "ms",
+    );
+    ensure!(
+        on_device <= BURST_WITHIN,
+        "{BURST} events in the pace of their commands, {} ms", BURST_WITHIN.as_millis();
+        "{} ms from the first to the last on the device", on_device.whole_milliseconds()
+    );
     context.measured(
         "burst, asked for within",
         sent.as_secs_f64() * 1_000.0,
@@ -274,6 +302,15 @@ pub(crate) fn relay_event(payload: &[u8]) -> Result<String, ScenarioError> {
     ))
 }
 
+/// When the device says that it was.
+fn timestamp(payload: &[u8]) -> Result<OffsetDateTime, ScenarioError> {
+    let event: serde_json::Value =
+        serde_json::from_slice(payload).failure("JSON on event/relay")?;
+    response::moment(&event["timestamp"]).ok_or_else(|| {
+        ScenarioError::failure("a `timestamp` in RFC 3339", event["timestamp"].to_string())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,6 +319,7 @@ mod tests {
         let response = Response {
             cmd_id: cmd_id.to_owned(),
             succeeded: true,
+            timestamp: OffsetDateTime::UNIX_EPOCH,
             data: serde_json::json!({"point_id": point, "name": format!("Point_{point}")}),
             message: None,
             execution_ms: 1,

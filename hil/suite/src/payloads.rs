@@ -1,11 +1,11 @@
 //! TEL-6: messages of all sizes, to the device and from it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use hil_runner::{Context, Outcome, ScenarioError, ensure, scenario};
 use serde_json::Value;
 
+use crate::alarms::no_alarms;
 use crate::contract::requests::{self, REQUEST_BYTES_MAX};
 use crate::contract::response::{COMMANDS, Command, Response};
 use crate::contract::telemetry;
@@ -15,10 +15,14 @@ use crate::controller::Controller;
 const SIZES: [usize; 7] = [1_023, 1_024, 1_025, 2_048, 4_096, 8_192, 16_384];
 /// No message of the device is longer than its buffer, bytes.
 const MESSAGE_BYTES_MAX: usize = 8_192;
-/// Points at which alarms are raised: enough that they don't fit one response.
-const ALARMS: u64 = 60;
-/// Test alarms end by themselves after 10 s.
-const ALARMS_OVER_AFTER: Duration = Duration::from_secs(12);
+/// Sizes of messages that the device is made to send, bytes.
+const SIZES_OUT: [usize; 3] = [1_024, 2_048, 4_096];
+/// What cannot be had as one message, bytes.
+const BEYOND_ALL_MESSAGES: usize = 16_384;
+/// No alarm in a list is longer than this, bytes.
+const ALARM_BYTES_MAX: usize = 300;
+/// The longest `cmd_id` that a request has room for, beside the rest of it.
+const ID_BYTES_MAX: usize = 900;
 
 /// Requests up to the limit are carried out, longer ones refused as too large; the device goes on,
 /// and its heap is as before.
@@ -71,12 +75,12 @@ async fn requests_of_all_sizes(context: &Context, controller: &Controller) -> Ou
     Ok(())
 }
 
-/// The largest messages that the device makes arrive whole: all commands, pages of alarms,
-/// telemetry.
+/// Messages of 1, 2 and 4 KiB arrive whole, and so does the longest that can be asked for.
+/// More than 16 KiB of alarms come in pages, none of which is over the limit.
 #[scenario(id = "TEL-6", category = "telemetry", tags = ["nightly", "release"], timeout = "5 min")]
-async fn the_largest_messages_arrive_whole(context: &mut Context) -> Outcome {
+async fn messages_of_all_sizes_arrive_whole(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
-    let (help, size) = asked(&controller, "help", "{}").await?;
+    let (help, size) = asked(&controller, "help", "help", "{}").await?;
     whole(context, "help", size)?;
     context.expect_equal(
         "commands in `help`",
@@ -84,12 +88,12 @@ async fn the_largest_messages_arrive_whole(context: &mut Context) -> Outcome {
         help.data["commands"].as_array().map_or(0, Vec::len),
     )?;
 
-    let alarms = alarms(context, &controller).await;
-    controller.clock.sleep(ALARMS_OVER_AFTER).await;
-    alarms?;
+    no_alarms(&controller).await?;
+    let sizes = sizes(context, &controller).await;
+    no_alarms(&controller).await?;
+    sizes?;
 
-    let telemetry = controller.telemetry_messages(1).await?;
-    for message in &telemetry {
+    for message in controller.telemetry_messages(1).await? {
         telemetry::parse(&message.payload, controller.device_id()).map_err(|violations| {
             ScenarioError::failure("a valid telemetry message", violations.join("; "))
         })?;
@@ -98,39 +102,58 @@ async fn the_largest_messages_arrive_whole(context: &mut Context) -> Outcome {
     Ok(())
 }
 
-/// Raises alarms and reads them all, page by page.
-async fn alarms(context: &Context, controller: &Controller) -> Outcome {
+/// Raises alarms, and has them listed at each size.
+async fn sizes(context: &Context, controller: &Controller) -> Outcome {
+    let mut causes = ["HIGH_TEMP", "LOW_TEMP"]
+        .into_iter()
+        .flat_map(|kind| (0..60).map(move |point| (kind, point)));
     let mut raised = BTreeSet::new();
-    for point in 0..ALARMS {
+    let raise = async |(kind, point): (&str, u64)| {
         let parameters =
-            format!(r#"{{"point_id":{point},"alarm_type":"HIGH_TEMP","test_value":95.0}}"#);
+            format!(r#"{{"point_id":{point},"alarm_type":"{kind}","test_value":95.0}}"#);
         let response = controller.command("test_alarm", &parameters).await?;
-        raised.insert(alarm_id(&response.data));
+        Ok::<String, ScenarioError>(alarm_id(&response.data))
+    };
+    for size in SIZES_OUT {
+        let mut bytes = list(controller, "a", 0).await?.1;
+        while bytes + ALARM_BYTES_MAX < size {
+            let cause = causes.next().unwrap_or(("HIGH_TEMP", 0));
+            raised.insert(raise(cause).await?);
+            bytes = list(controller, "a", 0).await?.1;
+        }
+        // The rest is the id's, which the response repeats.
+        let id = "a".repeat(size + 1 - bytes);
+        let (page, bytes) = list(controller, &id, 0).await?;
+        // The time on the device may have a digit more or fewer than before.
+        ensure!(bytes.abs_diff(size) <= 2, "a response of {size} bytes"; "{bytes}");
+        context.expect_equal("`cmd_id` repeated", &id, &page.cmd_id)?;
+        context.expect_equal("alarms in it", raised.len(), alarm_ids(&page).len())?;
+    }
+    for cause in causes {
+        raised.insert(raise(cause).await?);
     }
     let mut listed = Vec::new();
-    let mut largest = 0;
+    let (mut largest, mut all) = (0, 0);
+    let id = "a".repeat(ID_BYTES_MAX);
     loop {
-        let parameters = format!("{{\"offset\":{}}}", listed.len());
-        let (page, size) = asked(controller, "get_active_alarms", &parameters).await?;
-        let command = Command::named("get_active_alarms").map(|c| c.violations(&page.data));
-        let violations = command.unwrap_or_default();
-        ensure!(
-            violations.is_empty(),
-            "a whole page of alarms from {}", listed.len(); "{}", violations.join("; ")
-        );
-        largest = largest.max(size);
-        let alarms = page.data["alarms"].as_array().cloned().unwrap_or_default();
+        let (page, bytes) = list(controller, &id, listed.len()).await?;
+        (largest, all) = (largest.max(bytes), all + bytes);
         let total = page.data["total"].as_u64().unwrap_or_default();
+        let alarms = alarm_ids(&page);
         ensure!(
             !alarms.is_empty(),
             "{total} alarms"; "{}, and an empty page", listed.len()
         );
-        listed.extend(alarms.iter().map(alarm_id));
+        listed.extend(alarms);
         if listed.len() as u64 >= total {
             break;
         }
     }
-    whole(context, "a page of alarms", largest)?;
+    whole(context, "the largest page of alarms", largest)?;
+    ensure!(
+        all > BEYOND_ALL_MESSAGES,
+        "over {BEYOND_ALL_MESSAGES} bytes of alarms"; "{all} bytes"
+    );
     let distinct: BTreeSet<String> = listed.iter().cloned().collect();
     ensure!(
         distinct.len() == listed.len() && raised.is_subset(&distinct),
@@ -140,6 +163,28 @@ async fn alarms(context: &Context, controller: &Controller) -> Outcome {
     Ok(())
 }
 
+/// A whole page of the active alarms from `offset`, and its bytes.
+async fn list(
+    controller: &Controller,
+    cmd_id: &str,
+    offset: usize,
+) -> Result<(Response, usize), ScenarioError> {
+    let parameters = format!("{{\"offset\":{offset}}}");
+    let (page, bytes) = asked(controller, cmd_id, "get_active_alarms", &parameters).await?;
+    let command = Command::named("get_active_alarms").map(|c| c.violations(&page.data));
+    let violations = command.unwrap_or_default();
+    ensure!(
+        violations.is_empty(),
+        "a whole page of alarms from {offset}"; "{}", violations.join("; ")
+    );
+    Ok((page, bytes))
+}
+
+fn alarm_ids(page: &Response) -> Vec<String> {
+    let alarms = page.data["alarms"].as_array();
+    alarms.into_iter().flatten().map(alarm_id).collect()
+}
+
 fn alarm_id(alarm: &Value) -> String {
     alarm["alarm_id"].as_str().unwrap_or_default().to_owned()
 }
@@ -147,10 +192,11 @@ fn alarm_id(alarm: &Value) -> String {
 /// The response to a command and its size, bytes. It may be a part of the whole, as a page is.
 async fn asked(
     controller: &Controller,
+    cmd_id: &str,
     command: &str,
     parameters: &str,
 ) -> Result<(Response, usize), ScenarioError> {
-    let request = requests::request("large", command, parameters);
+    let request = requests::request(cmd_id, command, parameters);
     let (response, bytes) = controller.exchange(&request).await?;
     match &response.message {
         None => Ok((response, bytes)),

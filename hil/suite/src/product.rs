@@ -88,7 +88,8 @@ impl TemperatureController {
         }
         let step = emit.step("fixture", "placing the sensors");
         surroundings(&sensors, of_rig.sensors).await?;
-        step.finish(format_args!("{} sensors, relays, power", of_rig.sensors));
+        let relays = bench.relays().map_or(0, |relays| relays.count());
+        step.finish(on_the_pins(of_rig.sensors, relays, bench.power().is_some()));
         Ok(())
     }
 
@@ -205,6 +206,18 @@ pub(crate) async fn surroundings(sensors: &Sensors, count: u8) -> Result<(), Ben
     Ok(())
 }
 
+/// What a fixture has, in words.
+fn on_the_pins(sensors: u8, relays: u8, power: bool) -> String {
+    let mut words = format!("{sensors} sensors");
+    if relays > 0 {
+        words += &format!(", {relays} relays");
+    }
+    if power {
+        words += ", power";
+    }
+    words
+}
+
 /// The temperature around a sensor that nothing is done to: within the default thresholds, and moving
 /// by more than its resolution between two telemetry messages.
 pub(crate) fn usual_course(sensor: u8) -> Profile {
@@ -301,4 +314,16 @@ fn observer(emit: Emitter) -> Observer {
         }
         _ => {}
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_the_pins;
+
+    #[test]
+    fn only_what_is_there_is_named() {
+        assert_eq!(on_the_pins(60, 8, true), "60 sensors, 8 relays, power");
+        assert_eq!(on_the_pins(12, 0, false), "12 sensors");
+        assert_eq!(on_the_pins(0, 0, true), "0 sensors, power");
+    }
 }

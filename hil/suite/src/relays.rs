@@ -7,6 +7,7 @@ use hil_mqtt::Subscription;
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
 use serde_json::Value;
 
+use crate::alarms::no_alarms;
 use crate::controller::{Controller, expect_json};
 
 /// A contact moves some milliseconds after its coil.
@@ -25,8 +26,7 @@ async fn every_relay_switches_its_contact(context: &mut Context) -> Outcome {
     for relay in 1..=relays.count() {
         for (state, closed) in [("ON", true), ("OFF", false)] {
             let data = switch(&controller, relay, state, 0).await?;
-            expect_json(context, "`old_state`", name(!closed), &data["old_state"])?;
-            expect_json(context, "`new_state`", name(closed), &data["new_state"])?;
+            expect_answer(context, &data, relay, (!closed, closed))?;
             scene.moved(context, relay, closed, "command", SOON).await?;
         }
     }
@@ -40,7 +40,9 @@ async fn relay_switches_back_after_its_duration(context: &mut Context) -> Outcom
     let controller = context.state::<Controller>();
     let relays = relays(context)?;
     let mut scene = Scene::of(&controller, &relays).await?;
-    switch(&controller, 1, "ON", DURATION_S).await?;
+    let data = switch(&controller, 1, "ON", DURATION_S).await?;
+    expect_answer(context, &data, 1, (false, true))?;
+    expect_json(context, "`duration`", DURATION_S, &data["duration"])?;
     let closed = scene.moved(context, 1, true, "command", SOON).await?;
     let limit = Duration::from_secs(DURATION_S) + SOON;
     let opened = scene.moved(context, 1, false, "timer", limit).await?;
@@ -62,10 +64,12 @@ async fn toggle_switches_to_the_other_state(context: &mut Context) -> Outcome {
     let relays = relays(context)?;
     let mut scene = Scene::of(&controller, &relays).await?;
     for closed in [true, false, true, false] {
-        switch(&controller, 3, "TOGGLE", 0).await?;
-        scene.moved(context, 3, closed, "command", SOON).await?;
+        let data = switch(&controller, 1, "TOGGLE", 0).await?;
+        expect_answer(context, &data, 1, (!closed, closed))?;
+        scene.moved(context, 1, closed, "command", SOON).await?;
     }
-    switch(&controller, 3, "OFF", 0).await?;
+    let data = switch(&controller, 1, "OFF", 0).await?;
+    expect_answer(context, &data, 1, (false, false))?;
     controller
         .nothing_on(
             &mut scene.events,
@@ -76,6 +80,42 @@ async fn toggle_switches_to_the_other_state(context: &mut Context) -> Outcome {
     let seen = scene.edges.seen();
     ensure!(seen.is_empty(), "no move of a contact"; "{seen:?}");
     Ok(())
+}
+
+/// The relay that follows the alarms closes with the first alarm that nobody has acknowledged, and
+/// opens when it is acknowledged: events with the cause `alarm`, and the contact.
+#[scenario(id = "INT-3", category = "integration", tags = ["nightly", "release"], timeout = "3 min", needs = ["relays"])]
+async fn the_alarm_relay_follows_the_alarms(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let relays = relays(context)?;
+    no_alarms(&controller).await?;
+    let mut scene = Scene::of(&controller, &relays).await?;
+    controller
+        .command("set_config", r#"{"alarm_relay":1}"#)
+        .await?;
+    let result = async {
+        let parameters = r#"{"point_id":8,"alarm_type":"HIGH_TEMP","test_value":120.5}"#;
+        let alarm = controller.command("test_alarm", parameters).await?.data;
+        scene.moved(context, 1, true, "alarm", SOON).await?;
+        let parameters = format!("{{\"alarm_id\":{}}}", alarm["alarm_id"]);
+        controller.command("acknowledge_alarm", &parameters).await?;
+        scene.moved(context, 1, false, "alarm", SOON).await
+    };
+    let result = result.await;
+    controller
+        .command("set_config", r#"{"alarm_relay":0}"#)
+        .await?;
+    controller.relays_off().await?;
+    // The next measurement ends the alarm.
+    no_alarms(&controller).await?;
+    result.map(drop)
+}
+
+/// The response to `set_relay` names the relay, and its states before and after.
+fn expect_answer(context: &Context, data: &Value, relay: u8, closed: (bool, bool)) -> Outcome {
+    expect_json(context, "`relay_id`", relay, &data["relay_id"])?;
+    expect_json(context, "`old_state`", name(closed.0), &data["old_state"])?;
+    expect_json(context, "`new_state`", name(closed.1), &data["new_state"])
 }
 
 /// What is listened to while relays move.

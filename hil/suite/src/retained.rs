@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firmware_wire::{Hello, ResetReason};
+use firmware_wire::{ControlBody, Hello, ResetReason};
 use hil_bench::Bench;
 use hil_mqtt::{Client, Message, Qos, Subscription};
 use hil_runner::{Context, Outcome, PrepareError, ResultExt as _, ScenarioError, ensure, scenario};
@@ -127,6 +127,61 @@ async fn left(
     context.expect_equal("retained when it is back", "online", kept.text().as_str())
 }
 
+/// With the retain flag configured, the latest temperatures reach a late subscriber, retained; without it
+/// the next are not kept, and what was kept stays until it is removed.
+#[scenario(id = "TEL-5", category = "telemetry", tags = ["nightly", "release"], timeout = "120 s")]
+async fn telemetry_is_retained_as_configured(context: &mut Context) -> Outcome {
+    const TOPIC: &str = "telemetry/temperature";
+    let controller = context.state::<Controller>();
+    let mut ways = Ways::of(context);
+    let mut provision = controller.provision.clone();
+    provision.telemetry_interval_s = 2;
+    provision.retain_telemetry = true;
+    let result = async {
+        controller
+            .control(ControlBody::Provision(provision.clone()))
+            .await?;
+        ways.until_connected(&controller).await?;
+        let live = sequence(&controller.telemetry_messages(2).await?[1].payload)?;
+        let kept = sequence(&controller.retained(TOPIC).await?.payload)?;
+        ensure!(
+            (live..=live + 1).contains(&kept),
+            "the latest message retained, sequence {live} or the next"; "{kept}"
+        );
+
+        provision.retain_telemetry = false;
+        ways.seen()?;
+        controller
+            .control(ControlBody::Provision(provision))
+            .await?;
+        ways.until_connected(&controller).await?;
+        // One more may have been kept before the change.
+        let kept = sequence(&controller.retained(TOPIC).await?.payload)?;
+        let live = sequence(&controller.telemetry_messages(2).await?[1].payload)?;
+        ensure!(live > kept, "newer messages than {kept}"; "{live}");
+        let still = sequence(&controller.retained(TOPIC).await?.payload)?;
+        context.expect_equal("the sequence of what was retained before", kept, still)
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    controller.forget(TOPIC).await?;
+    result?;
+    // What comes now, if anything, is live.
+    let mut removed = controller.subscribe(TOPIC).await?;
+    controller.clock.sleep(SILENCE).await;
+    let kept = std::iter::from_fn(|| removed.try_recv()).filter(|message| message.retain);
+    context.expect_equal("retained messages once they are removed", 0, kept.count())
+}
+
+/// The number of a telemetry message.
+fn sequence(payload: &[u8]) -> Result<u64, ScenarioError> {
+    let message: serde_json::Value =
+        serde_json::from_slice(payload).failure("telemetry in JSON")?;
+    message["sequence"]
+        .as_u64()
+        .ok_or_else(|| ScenarioError::failure("a `sequence`", message["sequence"].to_string()))
+}
+
 /// Messages of the device's topic `name` from now on; the one that is retained is taken out.
 async fn live(controller: &Controller, name: &str) -> Result<Subscription, ScenarioError> {
     let mut subscription = controller.subscribe(name).await?;
@@ -187,7 +242,8 @@ fn expect_boot(context: &Context, message: &Message, hello: &Hello) -> Outcome {
     expect_boot_payload(context, &message.payload, hello)
 }
 
-fn expect_boot_payload(context: &Context, payload: &[u8], hello: &Hello) -> Outcome {
+/// A message of `state/boot` is of the boot that `hello` tells of.
+pub(crate) fn expect_boot_payload(context: &Context, payload: &[u8], hello: &Hello) -> Outcome {
     let said: serde_json::Value = serde_json::from_slice(payload).failure("JSON on state/boot")?;
     expect_json(context, "`event` on state/boot", "boot", &said["event"])?;
     expect_json(

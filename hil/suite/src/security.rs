@@ -8,7 +8,7 @@ use firmware_wire::{
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, fail, scenario};
 
 use crate::controller::Controller;
-use crate::tls_broker::{Authority, TlsBroker, TlsSettings, VERSIONS};
+use crate::tls_broker::{Authority, Identity, TlsBroker, TlsSettings, VERSIONS};
 
 /// The name that the broker's certificate bears.
 const NAME: &str = "broker.test";
@@ -32,6 +32,7 @@ async fn the_device_talks_to_its_broker_over_tls_and_to_no_impostor(
 }
 
 async fn judge_brokers(context: &mut Context, controller: &Controller) -> Outcome {
+    trace(controller, false).await?;
     let authority = Authority::new("the plant's authority").infra("make an authority")?;
     let other = Authority::new("another authority").infra("make an authority")?;
     give(
@@ -98,6 +99,7 @@ async fn the_device_shows_its_certificate_when_it_is_asked(context: &mut Context
 }
 
 async fn judge_client_certificates(controller: &Controller) -> Outcome {
+    trace(controller, false).await?;
     let authority = Authority::new("the plant's authority").infra("make an authority")?;
     let server = authority.sign(NAME, NOW).infra("make a certificate")?;
     let device = authority
@@ -168,6 +170,51 @@ async fn what_is_no_certificate_is_not_kept(context: &mut Context) -> Outcome {
     Ok(())
 }
 
+/// Turns the allocation trace on or off. Within a handshake it is thousands of frames, which nobody here
+/// reads.
+async fn trace(controller: &Controller, enabled: bool) -> Outcome {
+    controller.control(ControlBody::SetTrace { enabled }).await
+}
+
+/// A broker behind TLS that the device trusts, and that asks for its certificate.
+pub(crate) struct Tls {
+    authority: Authority,
+    server: Identity,
+}
+
+impl Tls {
+    /// Gives the device what it needs for it.
+    pub(crate) async fn new(controller: &Controller) -> Result<Self, ScenarioError> {
+        trace(controller, false).await?;
+        let authority = Authority::new("the plant's authority").infra("make an authority")?;
+        let server = authority.sign(NAME, NOW).infra("make a certificate")?;
+        let device = authority
+            .sign("device.test", NOW)
+            .infra("make a certificate")?;
+        for (slot, bytes) in [
+            (CertificateSlot::Authority, authority.certificate()),
+            (CertificateSlot::Client, device.certificate()),
+            (CertificateSlot::ClientKey, device.key()),
+        ] {
+            give(controller, slot, bytes).await?;
+        }
+        Ok(Self { authority, server })
+    }
+
+    /// Sends the device there, until what this returns is dropped.
+    pub(crate) async fn send_behind(
+        &self,
+        controller: &Controller,
+    ) -> Result<TlsBroker, ScenarioError> {
+        let settings = TlsSettings {
+            identity: &self.server,
+            clients: Some(&self.authority),
+            version: VERSIONS[1].1,
+        };
+        send_behind_tls(controller, &settings, true).await
+    }
+}
+
 /// Gives the device a certificate or key; with no bytes, takes it away.
 async fn give(
     controller: &Controller,
@@ -215,7 +262,10 @@ async fn send_behind_tls(
 }
 
 /// Waits until the device says that the broker is out of reach, for a reason that ends with `reason`.
-async fn wait_unreachable(controller: &Controller, reason: &str) -> Result<String, ScenarioError> {
+pub(crate) async fn wait_unreachable(
+    controller: &Controller,
+    reason: &str,
+) -> Result<String, ScenarioError> {
     let mut states = controller.device.connection();
     states.mark_unchanged();
     let said = async {
@@ -241,8 +291,8 @@ async fn wait_unreachable(controller: &Controller, reason: &str) -> Result<Strin
     }
 }
 
-/// Takes the certificates away, and sends the device back to its broker.
-async fn back_to_work(controller: &Controller) -> Result<(), ScenarioError> {
+/// Takes the certificates away, sends the device back to its broker, and turns the trace on again.
+pub(crate) async fn back_to_work(controller: &Controller) -> Result<(), ScenarioError> {
     controller.send_to_its_broker().await?;
     for slot in [
         CertificateSlot::Authority,
@@ -251,5 +301,5 @@ async fn back_to_work(controller: &Controller) -> Result<(), ScenarioError> {
     ] {
         give(controller, slot, &[]).await?;
     }
-    Ok(())
+    trace(controller, true).await
 }

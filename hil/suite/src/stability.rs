@@ -1,4 +1,4 @@
-//! STAB: how long the device lasts.
+//! STAB-1: memory over equal cycles of work.
 
 use std::time::Duration;
 
@@ -60,51 +60,4 @@ async fn sample_every(controller: &Controller, interval: Duration) -> Outcome {
     controller
         .control(ControlBody::SetTelemetryInterval { interval_ms })
         .await
-}
-
-/// After all kinds of work, no consumer of memory has ever had more than its budget.
-#[scenario(id = "STAB-4", category = "stability", tags = ["nightly", "release"], timeout = "5 min", telemetry)]
-async fn every_consumer_keeps_its_memory_budget(context: &mut Context) -> Outcome {
-    let controller = context.state::<Controller>();
-    for _ in 0..ROUNDS {
-        controller.every_command().await?;
-    }
-    // A telemetry message, the longest there is.
-    controller.telemetry_messages(1).await?;
-    let sample = controller.settled_memory().await?;
-    let budget = controller.budget();
-    let stack = sample.stacks.iter().map(|stack| stack.used_max).max();
-    let consumers = [
-        (
-            "heap",
-            sample.heap.size - sample.heap.free_min,
-            budget.heap_bytes,
-        ),
-        ("stack", stack.unwrap_or(u32::MAX), budget.stack_bytes),
-        (
-            "MQTT packets",
-            sample.buffers.mqtt_used_max,
-            budget.mqtt_bytes,
-        ),
-        ("JSON", sample.buffers.json_used_max, budget.json_bytes),
-        (
-            "queued messages",
-            sample.buffers.outbox_used_max,
-            budget.outbox_bytes,
-        ),
-        ("HTTP", sample.buffers.http_used_max, budget.http_bytes),
-    ];
-    let mut over = vec![];
-    for (consumer, used, budget) in consumers {
-        context.measured(format_args!("{consumer}, at most"), f64::from(used), "B");
-        if used > budget {
-            over.push(format!("{consumer}: {used} of {budget} bytes"));
-        }
-    }
-    ensure!(over.is_empty(), "every consumer of memory within its budget"; "{}", over.join("; "));
-    ensure!(
-        sample.buffers.mqtt_used_max > 0 && sample.buffers.json_used_max > 0,
-        "buffers that were used"; "{:?}", sample.buffers
-    );
-    Ok(())
 }

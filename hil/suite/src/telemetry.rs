@@ -6,13 +6,14 @@ use hil_runner::{Context, Outcome, ScenarioError, ensure, scenario};
 
 use crate::contract::telemetry::{self, EQUAL_READINGS_MAX, Temperatures};
 use crate::controller::{Controller, Received};
+use crate::figures::Durations;
 
 /// The age that a message's timestamp may have when it arrives.
 const AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Every message is whole: timestamp, points, ranges, status, summary against points; the sequence
 /// has no gaps, and no point stands still while the stimulus moves.
-#[scenario(id = "TEL-1", category = "telemetry", tags = ["smoke", "nightly", "release"], timeout = "30 min")]
+#[scenario(id = "TEL-1", category = "telemetry", tags = ["smoke", "nightly", "release"], timeout = "30 min", needs = ["sensors:60", "sensor-bus"])]
 async fn every_telemetry_message_is_valid(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
     let mut messages = Vec::new();
@@ -61,17 +62,9 @@ async fn telemetry_keeps_its_interval(context: &mut Context) -> Outcome {
         .windows(2)
         .map(|pair| pair[1].bench_time.saturating_sub(pair[0].bench_time))
         .collect();
-    for interval in &intervals {
-        context.expect_within("an interval of", expected, tolerance, *interval)?;
+    Durations::of(intervals.iter().copied()).tell_spread(context, "telemetry interval");
+    for interval in intervals {
+        context.expect_within("an interval of", expected, tolerance, interval)?;
     }
-    let seconds: Vec<f64> = intervals.iter().map(Duration::as_secs_f64).collect();
-    let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
-    let variance = seconds.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / seconds.len() as f64;
-    context.measured("telemetry interval, mean", mean, "s");
-    context.measured(
-        "telemetry interval, deviation",
-        variance.sqrt() * 1_000.0,
-        "ms",
-    );
     Ok(())
 }

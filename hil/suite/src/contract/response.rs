@@ -1,6 +1,7 @@
 //! Responses to commands, and what the contract promises of each.
 
 use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::schema::{Kind, Member, violations};
 
@@ -127,14 +128,6 @@ pub const COMMANDS: &[Command] = &[
         data: SUMMARY,
     },
     Command {
-        name: "get_active_alarms",
-        parameters: "{}",
-        data: &[
-            Member("total", Kind::Integer(0, 180)),
-            Member("alarms", Kind::List(ALARM)),
-        ],
-    },
-    Command {
         name: "set_threshold",
         parameters: r#"{"point_id":5,"threshold_type":"high","value":85.0,"hysteresis":2.0}"#,
         data: &[
@@ -150,6 +143,14 @@ pub const COMMANDS: &[Command] = &[
         name: "test_alarm",
         parameters: r#"{"point_id":5,"alarm_type":"HIGH_TEMP","test_value":95.0}"#,
         data: ALARM,
+    },
+    Command {
+        name: "get_active_alarms",
+        parameters: "{}",
+        data: &[
+            Member("total", Kind::Integer(0, 180)),
+            Member("alarms", Kind::List(ALARM)),
+        ],
     },
     Command {
         name: "acknowledge_alarm",
@@ -199,6 +200,8 @@ pub struct Response {
     pub cmd_id: String,
     /// Whether the command was carried out whole.
     pub succeeded: bool,
+    /// When, by the device's clock.
+    pub timestamp: OffsetDateTime,
     /// What it answers.
     pub data: Value,
     /// Why not, on an error.
@@ -223,13 +226,21 @@ pub fn parse(payload: &[u8]) -> Result<Response, Vec<String>> {
         return Err(found);
     }
     let text = |name: &str| value[name].as_str().map(str::to_owned);
+    let timestamp = moment(&value["timestamp"]).ok_or_else(Vec::new)?;
     Ok(Response {
         cmd_id: text("cmd_id").unwrap_or_default(),
         succeeded: value["status"] == "success",
+        timestamp,
         data: value["data"].clone(),
         message: text("message"),
         execution_ms: value["execution_time"].as_u64().unwrap_or_default(),
     })
+}
+
+/// A moment in RFC 3339.
+#[must_use]
+pub fn moment(value: &Value) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok()
 }
 
 impl Command {
