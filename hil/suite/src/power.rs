@@ -171,7 +171,7 @@ fn while_it_works(random: &mut impl Rng, round: usize, at_flash: bool) -> CutTri
 
 /// A moment while the device boots: every second time, when it writes its boot count.
 fn while_it_boots(random: &mut impl Rng, round: usize, at_flash: bool) -> CutTrigger {
-    if at_flash && round % 2 == 0 {
+    if at_flash && round.is_multiple_of(2) {
         return CutTrigger::FlashOperation {
             kind: FlashOperation::Program,
             nth: 1,
