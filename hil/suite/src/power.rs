@@ -70,6 +70,7 @@ async fn every_loss_of_power_is_survived(context: &mut Context) -> Outcome {
         usual(sensors, UNPLUGGED).await?;
     }
     result?;
+    interval(&controller, controller.telemetry_interval().as_secs()).await?;
     set(&controller, 850).await?;
     controller
         .command("remove_schedule", SCHEDULE_ID)
@@ -80,8 +81,18 @@ async fn every_loss_of_power_is_survived(context: &mut Context) -> Outcome {
 const SCHEDULE_ID: &str = r#"{"schedule_id":"stab-3"}"#;
 
 async fn set_up(controller: &Controller) -> Outcome {
+    // Another than it was given: what it was given it would have all the same.
+    interval(controller, controller.telemetry_interval().as_secs() + 1).await?;
     add_schedule(controller).await?;
     set(controller, TENTHS.start).await
+}
+
+async fn interval(controller: &Controller, seconds: u64) -> Outcome {
+    let parameters = format!("{{\"telemetry_interval\":{seconds}}}");
+    controller
+        .command("set_config", &parameters)
+        .await
+        .map(drop)
 }
 
 async fn add_schedule(controller: &Controller) -> Outcome {
