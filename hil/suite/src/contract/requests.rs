@@ -348,8 +348,9 @@ mod tests {
     fn what_is_generated_is_no_json_where_it_is_to_be_none() {
         for seed in 0..50 {
             for bad in generated(&mut rand::rngs::StdRng::seed_from_u64(seed), "bad-2") {
-                let parsed = serde_json::from_slice::<Twice>(&bad.payload);
-                let is_json = parsed.is_ok();
+                // Not from bytes: of a text that is ignored they may be any.
+                let text = std::str::from_utf8(&bad.payload).ok();
+                let is_json = text.is_some_and(|t| serde_json::from_str::<Twice>(t).is_ok());
                 assert_eq!(is_json, bad.message != PARSE_ERROR, "{}", bad.name);
             }
         }
