@@ -1,7 +1,9 @@
 //! INT-2: alarms, from the temperature around a sensor to the message.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fixture_protocol::BusFault;
 use hil_bench::Sensors;
 use hil_mqtt::Subscription;
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
@@ -12,6 +14,8 @@ use crate::contract::schema::{Kind, Member, violations};
 use crate::controller::{Controller, expect_json};
 use crate::sensors::{MEASURED_WITHIN, sensors, usual};
 
+/// A scan of a bus that is shorted takes longer, and sixty messages their time.
+const STORM_OVER_WITHIN: Duration = Duration::from_secs(20);
 /// By then all alarms are over whose cause is.
 const ALARMS_OVER_WITHIN: Duration = Duration::from_secs(30);
 /// How long there must be nothing: three scans.
@@ -240,6 +244,96 @@ async fn a_test_alarm_is_raised_and_acknowledged(context: &mut Context) -> Outco
     controller
         .nothing_on(&mut alarms, "one message for each change", QUIET)
         .await
+}
+
+/// The bus is shorted: each sensor's point raises its alarm, once; sound again, each clears, once. However
+/// many there are at a time, none is lost.
+#[scenario(id = "INT-2", category = "integration", tags = ["nightly", "release"], timeout = "5 min", needs = ["sensor-bus"])]
+async fn a_shorted_bus_raises_each_alarm_once(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let sensors = sensors(context)?;
+    no_alarms(&controller).await?;
+    let summary = controller.command("get_summary", "{}").await?.data;
+    let count = summary["active_points"].as_u64().unwrap_or_default();
+    let mut alarms = controller.subscribe("alarm/active").await?;
+    let short = Some(BusFault::ShortToGround);
+    sensors.set_bus_fault(short).await.infra("short the bus")?;
+    let raised = storm(&controller, &mut alarms, count, "NORMAL->ACTIVE").await;
+    let listed = active_total(&controller).await;
+    sensors.set_bus_fault(None).await.infra("mend the bus")?;
+    let (raised, cleared) = match raised {
+        Ok(raised) => (
+            raised,
+            storm(&controller, &mut alarms, count, "ACTIVE->CLEARED").await,
+        ),
+        Err(error) => (BTreeMap::new(), Err(error)),
+    };
+    no_alarms(&controller).await?;
+    context.expect_equal("the alarms that cleared", &raised, &cleared?)?;
+    context.expect_equal("active alarms while the bus was shorted", count, listed?)?;
+    context.measured("alarms at once", count as f64, "alarms");
+    Ok(())
+}
+
+/// One SENSOR_ERROR of each of `count` points makes this transition, and nothing else comes. The alarms'
+/// ids by point.
+async fn storm(
+    controller: &Controller,
+    alarms: &mut Subscription,
+    count: u64,
+    transition: &str,
+) -> Result<BTreeMap<u64, String>, ScenarioError> {
+    let mut told: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    let mut others = Vec::new();
+    let until = controller.clock.now() + STORM_OVER_WITHIN;
+    loop {
+        let left = until.saturating_sub(controller.clock.now());
+        if told.len() as u64 == count || left.is_zero() {
+            break;
+        }
+        match alarm(controller, alarms, "an alarm message", left).await {
+            Ok(message) => note(&message, transition, &mut told, &mut others),
+            // What is missing is said below.
+            Err(ScenarioError::Failure(_)) if controller.clock.now() >= until => break,
+            Err(error) => return Err(error),
+        }
+    }
+    controller.clock.sleep(QUIET).await;
+    while let Some(message) = alarms.try_recv() {
+        let message = serde_json::from_slice(&message.payload).failure("JSON on alarm/active")?;
+        note(&message, transition, &mut told, &mut others);
+    }
+    let missing = count.saturating_sub(told.len() as u64);
+    let twice = told.values().filter(|ids| ids.len() > 1).count();
+    ensure!(
+        missing == 0 && twice == 0 && others.is_empty(),
+        "{transition} of {count} points, once each, and nothing else";
+        "{missing} missing, {twice} more than once, others: {}", others.join("; ")
+    );
+    let once = told
+        .into_iter()
+        .map(|(point, mut ids)| (point, ids.remove(0)));
+    Ok(once.collect())
+}
+
+/// Sorts a message of a storm.
+fn note(
+    message: &Value,
+    transition: &str,
+    told: &mut BTreeMap<u64, Vec<String>>,
+    others: &mut Vec<String>,
+) {
+    let point = message["point_id"].as_u64();
+    let id = message["alarm_id"].as_str();
+    match (point, id) {
+        (Some(point), Some(id))
+            if message["alarm_type"] == "SENSOR_ERROR"
+                && message["state_transition"] == transition =>
+        {
+            told.entry(point).or_default().push(id.to_owned());
+        }
+        _ => others.push(message.to_string()),
+    }
 }
 
 /// The next alarm message, whole.

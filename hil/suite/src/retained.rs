@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use firmware_wire::{ControlBody, Hello, ResetReason};
 use hil_bench::Bench;
-use hil_mqtt::{Client, Message, Qos, Subscription};
+use hil_mqtt::{Broker, Client, EmbeddedSettings, Message, Qos, Subscription};
 use hil_runner::{Context, Outcome, PrepareError, ResultExt as _, ScenarioError, ensure, scenario};
 
+use crate::contract::requests;
 use crate::controller::{Controller, client_gone, expect_json};
 use crate::gate::Gate;
+use crate::power::restart;
 use crate::product;
 use crate::ways::Ways;
 
@@ -125,6 +127,101 @@ async fn left(
     expect_message(context, "of the return", &back, ("online", false))?;
     let kept = controller.retained("state/connection").await?;
     context.expect_equal("retained when it is back", "online", kept.text().as_str())
+}
+
+/// A broker that has ended, started anew and forgotten everything has the device's retained topics again
+/// as soon as the device is back.
+#[scenario(id = "TEL-5", category = "telemetry", tags = ["nightly", "release"], timeout = "120 s", needs = ["embedded-broker"])]
+async fn a_broker_that_forgot_all_has_the_retained_topics_again(context: &mut Context) -> Outcome {
+    let controller = context.state::<Controller>();
+    let mut ways = Ways::of(context);
+    let broker = new_broker(&controller, 0).await?;
+    let port = broker.port();
+    controller
+        .send_to(port, controller.provision.broker.keep_alive_s)
+        .await?;
+    let result = async {
+        ways.until_connected(&controller).await?;
+        broker.stop().await.infra("stop the broker")?;
+        let anew = new_broker(&controller, port).await?;
+        ways.until_connected(&controller).await?;
+        let there = controller
+            .elsewhere(&anew, controller.base_topic.clone())
+            .await?;
+        // Answered: what it says when it connects is at the broker.
+        there.command("get_status", "{}").await?;
+        let boot = there.retained("state/boot").await?;
+        expect_boot_payload(context, &boot.payload, &controller.hello()?)?;
+        let connection = there.retained("state/connection").await?;
+        context.expect_equal(
+            "retained state/connection",
+            "online",
+            connection.text().as_str(),
+        )
+    };
+    let result = result.await;
+    controller.send_back(&mut ways).await?;
+    result
+}
+
+async fn new_broker(controller: &Controller, port: u16) -> Result<Broker, ScenarioError> {
+    let settings = EmbeddedSettings {
+        bind: (controller.listen_address(), port).into(),
+        ..EmbeddedSettings::default()
+    };
+    Broker::embedded(settings).await.infra("start a broker")
+}
+
+/// A request that the broker has retained is carried out when it is published, and not once more when
+/// the device subscribes anew.
+#[scenario(id = "TEL-5", category = "telemetry", tags = ["nightly", "release"], timeout = "120 s")]
+async fn a_retained_request_is_not_carried_out_again(context: &mut Context) -> Outcome {
+    const REQUEST: &str = "command/request";
+    let controller = context.state::<Controller>();
+    controller.relays_off().await?;
+    let mut events = controller.subscribe("event/relay").await?;
+    let request = requests::request("retained", "set_relay", r#"{"relay_id":3,"state":"ON"}"#);
+    let result = async {
+        controller
+            .client
+            .publish(&controller.topic(REQUEST), request, Qos::AtLeastOnce, true)
+            .await
+            .infra("publish a retained request")?;
+        let what = "relay 3 to switch by a request just published";
+        let (_, event) = controller
+            .next_json(&mut events, what, DELIVERED_WITHIN)
+            .await?;
+        expect_json(context, "`state`", "ON", &event["state"])?;
+        // All relays are off at boot.
+        restart(context, &controller).await?;
+        let mut responses = controller.responses().await;
+        controller.clock.sleep(SILENCE).await;
+        ensure!(
+            responses.try_recv().is_none() && events.try_recv().is_none(),
+            "no answer to a retained request, and no event"; "one of them"
+        );
+        drop(responses);
+        let off = r#"{"relay_id":3,"state":"OFF"}"#;
+        let data = controller.command("set_relay", off).await?.data;
+        expect_json(
+            context,
+            "relay 3 after the restart",
+            "OFF",
+            &data["old_state"],
+        )
+    };
+    let result = result.await;
+    // To the device, the removal is a request of nothing: it is answered.
+    let mut responses = controller.responses().await;
+    controller.forget(REQUEST).await?;
+    let answered = controller
+        .clock
+        .timeout(DELIVERED_WITHIN, responses.recv())
+        .await;
+    drop(responses);
+    answered.failure("an answer to a request of nothing")?;
+    controller.relays_off().await?;
+    result
 }
 
 /// With the retain flag configured, the latest temperatures reach a late subscriber, retained; without it
