@@ -221,12 +221,12 @@ async fn a_new_broker_is_applied(context: &mut Context) -> Outcome {
 
         let change = json!({"mqtt_port": NOBODYS_PORT});
         changed(context, &controller, http, &change).await?;
-        let status = wait_status(&controller, http, false).await?;
-        ensure!(
-            status["last_error"].as_str().is_some_and(|error| !error.is_empty()),
-            "a `last_error` when nobody is there"; "{status}"
-        );
-        Ok(())
+        let told = |status: &Value| {
+            status["connected"] == false
+                && status["last_error"].as_str().is_some_and(|e| !e.is_empty())
+        };
+        let what = "not `connected`, and a `last_error`";
+        wait_status(&controller, http, what, told).await.map(drop)
     };
     let result = result.await;
     controller.send_back(&mut ways).await?;
@@ -243,13 +243,18 @@ async fn mqtt_is_switched_off_and_on_over_http(context: &mut Context) -> Outcome
     let mut ways = Ways::of(context);
     let result = async {
         changed(context, &controller, http, &json!({"mqtt_enabled": false})).await?;
-        wait_status(&controller, http, false).await?;
+        wait_status(&controller, http, "not `connected`", |s| {
+            s["connected"] == false
+        })
+        .await?;
         // Longer than the first waits of a back-off.
         controller.clock.sleep(SILENT_FOR).await;
         let status = http.get(&controller, STATUS).await?.body;
         expect_json(context, "`connected`", false, &status["connected"])?;
         changed(context, &controller, http, &json!({"mqtt_enabled": true})).await?;
-        wait_status(&controller, http, true).await.map(drop)
+        wait_status(&controller, http, "`connected`", |s| s["connected"] == true)
+            .await
+            .map(drop)
     };
     let result = result.await;
     controller.send_back(&mut ways).await?;
@@ -360,22 +365,24 @@ async fn a_bad_client_is_answered_and_harms_nobody(context: &mut Context) -> Out
     context.expect_equal("status afterwards", 200, answer.status)
 }
 
-/// Waits until the status says so of `connected`; the status.
+/// Waits until the status is as `wanted`, in words `what`.
 async fn wait_status(
     controller: &Controller,
     http: Http,
-    connected: bool,
+    what: &str,
+    wanted: impl Fn(&Value) -> bool,
 ) -> Result<Value, ScenarioError> {
-    for _ in 0..40 {
+    let mut tries = 40;
+    loop {
         let status = http.get(controller, STATUS).await?.body;
-        // Away, it tells why as soon as it has tried to come back.
-        if status["connected"] == connected {
+        if wanted(&status) {
             return Ok(status);
+        }
+        tries -= 1;
+        if tries == 0 {
+            let expected = format_args!("a status of {what} within 20 s");
+            return Err(ScenarioError::failure(expected, status));
         }
         controller.clock.sleep(Duration::from_millis(500)).await;
     }
-    Err(ScenarioError::failure(
-        format_args!("`connected` {connected} within 20 s"),
-        "the opposite",
-    ))
 }
