@@ -18,7 +18,7 @@ static SENDER: Mutex<RefCell<Option<Sender>>> = Mutex::new(RefCell::new(None));
 struct Sender {
     channel: UpChannel,
     boot: u32,
-    /// Rises with every event, sent or not.
+    /// Rises with every event while the trace is on, sent or not.
     sequence: u32,
     enabled: bool,
 }
@@ -35,9 +35,8 @@ pub fn init(channel: UpChannel, boot: u32) {
     critical_section::with(|cs| SENDER.replace(cs, Some(sender)));
 }
 
-/// Turns the trace on or off. Events while it is off use up sequence numbers: whoever reads on
-/// afterwards sees that there is a gap. Turned on, it begins with the heap's regions, for whoever was
-/// not there at boot.
+/// Turns the trace on or off. Events while it is off are not numbered: nobody asked for them, so they
+/// are not lost. Turned on it begins anew, with the heap's regions, as at boot.
 pub fn set_enabled(enabled: bool) {
     critical_section::with(|cs| {
         if let Some(sender) = SENDER.borrow(cs).borrow_mut().as_mut() {
@@ -49,7 +48,7 @@ pub fn set_enabled(enabled: bool) {
     }
 }
 
-/// Sends one event, or uses up its sequence number when there is no room or the trace is off.
+/// Sends one event, or uses up its sequence number when there is no room; nothing while the trace is off.
 pub fn send(event: TraceEvent) {
     critical_section::with(|cs| {
         let Ok(mut sender) = SENDER.borrow(cs).try_borrow_mut() else {
@@ -58,11 +57,11 @@ pub fn send(event: TraceEvent) {
         let Some(sender) = sender.as_mut() else {
             return;
         };
-        let sequence = sender.sequence;
-        sender.sequence = sequence.wrapping_add(1);
         if !sender.enabled {
             return;
         }
+        let sequence = sender.sequence;
+        sender.sequence = sequence.wrapping_add(1);
         let frame = TraceFrame {
             boot: sender.boot,
             sequence,

@@ -1,6 +1,7 @@
 //! The device at work, as scenarios see it: asked over MQTT, listened to on MQTT and RTT.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
@@ -218,10 +219,12 @@ impl Controller {
     pub(crate) async fn every_command(
         &self,
     ) -> Result<Vec<(&'static Command, Response)>, ScenarioError> {
+        static ROUNDS: AtomicUsize = AtomicUsize::new(0);
+        let round = ROUNDS.fetch_add(1, Ordering::Relaxed);
         let mut responses = Vec::new();
         let mut alarm_id = String::new();
         for command in COMMANDS {
-            let parameters = command.parameters.replace("{alarm_id}", &alarm_id);
+            let parameters = command.parameters_for(round, &alarm_id);
             let response = self.command(command.name, &parameters).await?;
             if let Some(id) = response.data["alarm_id"].as_str() {
                 id.clone_into(&mut alarm_id);

@@ -141,10 +141,10 @@ async fn each_command_has_its_time(context: &mut Context) -> Outcome {
     let mut total: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     let mut on_device = total.clone();
     let mut failed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for _ in 0..ITERATIONS {
+    for round in 0..ITERATIONS {
         let mut alarm_id = String::new();
         for command in COMMANDS {
-            let parameters = command.parameters.replace("{alarm_id}", &alarm_id);
+            let parameters = command.parameters_for(round, &alarm_id);
             let asked = controller.clock.now();
             match controller.command(command.name, &parameters).await {
                 Ok(response) => {
