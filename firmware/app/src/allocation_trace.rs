@@ -91,7 +91,9 @@ extern "Rust" fn _esp_alloc_alloc(
     if !heap::count_allocation(heap, address != 0) {
         return;
     }
-    threads::note_block(address, size);
+    if address != 0 {
+        threads::note_block(address, size);
+    }
     let mut path = CallPath::new();
     call_path::capture(&mut path);
     let size = size as u32;

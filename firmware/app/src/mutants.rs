@@ -5,13 +5,10 @@
 
 use firmware_control::mutants as control;
 use firmware_mqtt::mutants as mqtt;
-use firmware_mutants::image;
+use firmware_mutants::{RANGE, image};
 use firmware_onewire::mutants as onewire;
 
 use crate::storage;
-
-/// How many numbers each crate has.
-pub const RANGE: u16 = 1_000;
 
 /// Switches on the bug that the bench asked for, if it did.
 pub async fn activate_kept() {

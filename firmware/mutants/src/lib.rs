@@ -7,6 +7,9 @@
 
 pub mod image;
 
+/// How many numbers each crate has in an image that has them all.
+pub const RANGE: u16 = 1_000;
+
 /// A list of mutants: number (from 1, the same for ever), variant, name (kebab-case), the ID of the
 /// scenario that must catch it, what it does.
 ///

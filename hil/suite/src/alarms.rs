@@ -99,10 +99,11 @@ async fn raised_and_cleared(context: &Context, course: &Course) -> Outcome {
     let controller = context.state::<Controller>();
     let sensors = sensors(context)?;
     let point = point_of(&controller, course.sensor).await?;
-    let mut alarms = controller.subscribe("alarm/active").await?;
     // First out of reach of the new threshold.
     set(&sensors, course.sensor, course.back).await?;
     controller.clock.sleep(MEASURED_WITHIN).await;
+    no_alarms(&controller).await?;
+    let mut alarms = controller.subscribe("alarm/active").await?;
     threshold(
         &controller,
         point,
@@ -178,9 +179,11 @@ async fn raised_and_cleared(context: &Context, course: &Course) -> Outcome {
             .await
     };
     let result = result.await;
-    threshold(&controller, point, course, course.default, 2.0).await?;
-    usual(&sensors, course.sensor).await?;
-    result
+    let undone = async {
+        threshold(&controller, point, course, course.default, 2.0).await?;
+        usual(&sensors, course.sensor).await
+    };
+    result.and(undone.await)
 }
 
 /// `test_alarm` raises an alarm, `acknowledge_alarm` acknowledges it; each is one message, and the
@@ -188,6 +191,7 @@ async fn raised_and_cleared(context: &Context, course: &Course) -> Outcome {
 #[scenario(id = "INT-2", category = "integration", tags = ["nightly", "release"], timeout = "3 min")]
 async fn a_test_alarm_is_raised_and_acknowledged(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
+    no_alarms(&controller).await?;
     let mut alarms = controller.subscribe("alarm/active").await?;
     let parameters = r#"{"point_id":7,"alarm_type":"HIGH_TEMP","test_value":120.5}"#;
     controller.command("test_alarm", parameters).await?;
@@ -260,16 +264,15 @@ async fn a_shorted_bus_raises_each_alarm_once(context: &mut Context) -> Outcome 
     sensors.set_bus_fault(short).await.infra("short the bus")?;
     let raised = storm(&controller, &mut alarms, count, "NORMAL->ACTIVE").await;
     let listed = active_total(&controller).await;
-    sensors.set_bus_fault(None).await.infra("mend the bus")?;
-    let (raised, cleared) = match raised {
-        Ok(raised) => (
-            raised,
-            storm(&controller, &mut alarms, count, "ACTIVE->CLEARED").await,
-        ),
-        Err(error) => (BTreeMap::new(), Err(error)),
+    let mended = sensors.set_bus_fault(None).await.infra("mend the bus");
+    let cleared = match &raised {
+        Ok(_) => storm(&controller, &mut alarms, count, "ACTIVE->CLEARED").await,
+        Err(_) => Ok(BTreeMap::new()),
     };
-    no_alarms(&controller).await?;
+    let none_left = no_alarms(&controller).await;
+    let raised = raised?;
     context.expect_equal("the alarms that cleared", &raised, &cleared?)?;
+    mended.and(none_left)?;
     context.expect_equal("active alarms while the bus was shorted", count, listed?)?;
     context.measured("alarms at once", count as f64, "alarms");
     Ok(())

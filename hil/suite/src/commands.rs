@@ -8,7 +8,7 @@ use hil_bench::BenchEvent;
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
 use serde_json::json;
 
-use crate::alarms::point_of;
+use crate::alarms::{no_alarms, point_of};
 use crate::contract::requests;
 use crate::contract::response::{COMMANDS, Command, Response, moment};
 use crate::controller::{Controller, expect_json};
@@ -199,14 +199,14 @@ async fn get_point_shows_what_its_sensor_measures(context: &mut Context) -> Outc
         Ok(())
     };
     let result = result.await;
-    usual(&sensors, SENSOR).await?;
-    result
+    result.and(usual(&sensors, SENSOR).await)
 }
 
 /// `get_point` shows the state of its alarm: normal, active, acknowledged, and normal again.
 #[scenario(id = "CMD-1", category = "commands", tags = ["nightly", "release"], timeout = "60 s")]
 async fn get_point_shows_the_state_of_its_alarm(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
+    no_alarms(&controller).await?;
     let shows = async |state: &str| {
         let data = controller
             .command("get_point", r#"{"point_id":9}"#)
@@ -332,9 +332,11 @@ async fn set_threshold_moves_the_threshold_that_was_named(context: &mut Context)
         )
     };
     let result = result.await;
-    threshold(&controller, 57, "high", 85.0).await?;
-    threshold(&controller, 57, "low", -20.0).await?;
-    result
+    let undone = async {
+        threshold(&controller, 57, "high", 85.0).await?;
+        threshold(&controller, 57, "low", -20.0).await
+    };
+    result.and(undone.await.map(drop))
 }
 
 /// An error response keeps its schema too: it says what is wrong, and has no data.

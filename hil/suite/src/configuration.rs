@@ -137,9 +137,11 @@ async fn a_new_interval_and_the_retain_flag_are_applied(context: &mut Context) -
         controller.retained("telemetry/temperature").await.map(drop)
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    controller.forget("telemetry/temperature").await?;
-    result
+    let undone = async {
+        controller.send_back(&mut ways).await?;
+        controller.forget("telemetry/temperature").await
+    };
+    result.and(undone.await)
 }
 
 /// With other topic levels the device is at the other topics, and at the old ones no more.
@@ -187,11 +189,12 @@ async fn new_topics_are_applied(context: &mut Context) -> Outcome {
         context.expect_equal("responses at the old topics", 0, messages.count())
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    for topic in ["state/connection", "state/boot"] {
-        there.forget(topic).await?;
-    }
-    result
+    let undone = async {
+        controller.send_back(&mut ways).await?;
+        there.forget("state/connection").await?;
+        there.forget("state/boot").await
+    };
+    result.and(undone.await)
 }
 
 /// With another broker the device is at the other broker, and the status says so; with one that is not
@@ -229,10 +232,12 @@ async fn a_new_broker_is_applied(context: &mut Context) -> Outcome {
         wait_status(&controller, http, what, told).await.map(drop)
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    let _ = there.client.disconnect().await;
-    broker.stop().await.infra("stop the other broker")?;
-    result
+    let undone = async {
+        controller.send_back(&mut ways).await?;
+        let _ = there.client.disconnect().await;
+        broker.stop().await.infra("stop the other broker")
+    };
+    result.and(undone.await)
 }
 
 /// Switched off, the device ends its session and stays away; switched on, it comes back.
@@ -257,8 +262,7 @@ async fn mqtt_is_switched_off_and_on_over_http(context: &mut Context) -> Outcome
             .map(drop)
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 /// What was changed over HTTP is kept over a reset of the chip.
@@ -290,9 +294,11 @@ async fn survives(context: &Context, power: bool) -> Outcome {
         context.expect_equal("the configuration afterwards", &before, &kept)
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    controller.forget("telemetry/temperature").await?;
-    result
+    let undone = async {
+        controller.send_back(&mut ways).await?;
+        controller.forget("telemetry/temperature").await
+    };
+    result.and(undone.await)
 }
 
 /// Posts a change; it is taken, and shown from then on.

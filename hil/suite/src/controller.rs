@@ -1,7 +1,6 @@
 //! The device at work, as scenarios see it: asked over MQTT, listened to on MQTT and RTT.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
@@ -13,7 +12,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::contract::requests;
-use crate::contract::response::{self, COMMANDS, Command, Response};
+use crate::contract::response::{self, COMMANDS, Command, Response, TEST_ALARM};
 use crate::ways::Ways;
 
 /// How long a command may take to be answered; the SLA is judged elsewhere, this is for the lost.
@@ -40,6 +39,25 @@ pub struct Controller {
     pub(crate) listen: Ipv4Addr,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
+}
+
+/// The alarm of a round of all commands.
+#[derive(Default)]
+pub(crate) struct TestAlarm {
+    id: String,
+    /// It was active before it was asked for. One that is raised is left alone by measurements until it is
+    /// acknowledged, one of an earlier round is not.
+    is_old: bool,
+}
+
+impl TestAlarm {
+    fn note(&mut self, response: &Response) {
+        self.id = response.data["alarm_id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        self.is_old = response.data["raised"] == false;
+    }
 }
 
 /// A message with the bench's clocks.
@@ -167,6 +185,15 @@ impl Controller {
         &self,
         payload: &[u8],
     ) -> Result<(Response, usize), ScenarioError> {
+        self.exchange_for(payload, |_| true).await
+    }
+
+    /// As [`Self::exchange`], but the next response that is `wanted`.
+    async fn exchange_for(
+        &self,
+        payload: &[u8],
+        wanted: impl Fn(&Response) -> bool,
+    ) -> Result<(Response, usize), ScenarioError> {
         // A late answer to an earlier request is not the answer to this one.
         let mut responses = self.responses().await;
         // The round trip goes through host sockets: hold chip time to wall time meanwhile.
@@ -180,16 +207,30 @@ impl Controller {
             )
             .await
             .infra("publish a request")?;
-        let message = self
-            .clock
-            .timeout(ANSWER_WITHIN, responses.recv())
-            .await
-            .failure("a response")?
-            .ok_or_else(client_gone)?;
-        let response = response::parse(&message.payload).map_err(|violations| {
-            ScenarioError::failure("a response that keeps its schema", violations.join("; "))
-        })?;
-        Ok((response, message.payload.len()))
+        let until = self.clock.now() + ANSWER_WITHIN;
+        loop {
+            let message = self
+                .clock
+                .timeout(until.saturating_sub(self.clock.now()), responses.recv())
+                .await
+                .failure("a response")?
+                .ok_or_else(client_gone)?;
+            let response = response::parse(&message.payload).map_err(|violations| {
+                ScenarioError::failure("a response that keeps its schema", violations.join("; "))
+            })?;
+            if wanted(&response) {
+                return Ok((response, message.payload.len()));
+            }
+        }
+    }
+
+    /// Waits until the device answers a request, after a time in which requests and answers may have
+    /// been held back: the answers to those come first, and are passed over.
+    pub(crate) async fn wait_answering(&self) -> Result<(), ScenarioError> {
+        let cmd_id = format!("answering-{}", self.clock.now().as_micros());
+        let request = requests::request(&cmd_id, "get_status", "{}");
+        let answer = self.exchange_for(&request, |response| response.cmd_id == cmd_id);
+        answer.await.map(drop)
     }
 
     /// Sends a command; its response must be a success with the command's own `cmd_id`.
@@ -219,19 +260,38 @@ impl Controller {
     pub(crate) async fn every_command(
         &self,
     ) -> Result<Vec<(&'static Command, Response)>, ScenarioError> {
-        static ROUNDS: AtomicUsize = AtomicUsize::new(0);
-        let round = ROUNDS.fetch_add(1, Ordering::Relaxed);
         let mut responses = Vec::new();
-        let mut alarm_id = String::new();
+        let mut alarm = TestAlarm::default();
         for command in COMMANDS {
-            let parameters = command.parameters_for(round, &alarm_id);
-            let response = self.command(command.name, &parameters).await?;
-            if let Some(id) = response.data["alarm_id"].as_str() {
-                id.clone_into(&mut alarm_id);
-            }
+            let response = self.in_round(command, &mut alarm).await?;
             responses.push((command, response));
         }
         Ok(responses)
+    }
+
+    /// Sends a command of the contract, in a round of all of them; `alarm` goes from one to the next.
+    pub(crate) async fn in_round(
+        &self,
+        command: &Command,
+        alarm: &mut TestAlarm,
+    ) -> Result<Response, ScenarioError> {
+        let parameters = command.parameters.replace("{alarm_id}", &alarm.id);
+        let response = match self.command(command.name, &parameters).await {
+            // It was that of a round before, and has ended with a measurement since it was told.
+            Err(ScenarioError::Failure { .. })
+                if command.name == "acknowledge_alarm" && alarm.is_old =>
+            {
+                let test = self.command("test_alarm", TEST_ALARM).await?;
+                alarm.note(&test);
+                let parameters = command.parameters.replace("{alarm_id}", &alarm.id);
+                self.command(command.name, &parameters).await?
+            }
+            response => response?,
+        };
+        if command.name == "test_alarm" {
+            alarm.note(&response);
+        }
+        Ok(response)
     }
 
     /// The message retained below `name`.

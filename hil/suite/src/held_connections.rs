@@ -90,8 +90,7 @@ async fn the_device_holds_its_session(context: &mut Context) -> Outcome {
         cut(context, &controller, &mut gate, &mut ways).await
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 async fn held(context: &Context, controller: &Controller, ways: &mut Ways) -> Outcome {

@@ -49,8 +49,7 @@ async fn the_broker_is_away_and_comes_back(context: &mut Context) -> Outcome {
         interruptions(context, &controller, &mut ways, Away::Gate(gate)).await
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 /// The broker ends and starts again three times and has forgotten everything: the device comes
@@ -87,8 +86,7 @@ async fn the_broker_starts_anew_and_has_forgotten_all(context: &mut Context) -> 
         interruptions(context, &there, &mut ways, away).await
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 /// The broker falls silent three times and keeps the connection: the device notices by its
@@ -104,8 +102,7 @@ async fn a_silent_broker_is_noticed_and_told_again(context: &mut Context) -> Out
         interruptions(context, &controller, &mut ways, Away::Silence(gate)).await
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 /// The device's link is down three times: it comes back once the link does, and what waited on either
@@ -123,8 +120,7 @@ async fn the_link_is_away_and_comes_back(context: &mut Context) -> Outcome {
     };
     let result = result.await;
     set_link(context, true);
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 /// What is away.

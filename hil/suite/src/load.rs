@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::contract::requests;
 use crate::contract::response::{self, COMMANDS, Response};
-use crate::controller::{Controller, client_gone};
+use crate::controller::{Controller, TestAlarm, client_gone};
 use crate::figures::Durations;
 
 /// Clients that ask at once, and requests of each.
@@ -141,20 +141,16 @@ async fn each_command_has_its_time(context: &mut Context) -> Outcome {
     let mut total: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     let mut on_device = total.clone();
     let mut failed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for round in 0..ITERATIONS {
-        let mut alarm_id = String::new();
+    for _ in 0..ITERATIONS {
+        let mut alarm = TestAlarm::default();
         for command in COMMANDS {
-            let parameters = command.parameters_for(round, &alarm_id);
             let asked = controller.clock.now();
-            match controller.command(command.name, &parameters).await {
+            match controller.in_round(command, &mut alarm).await {
                 Ok(response) => {
                     let took = controller.clock.now().saturating_sub(asked);
                     total.entry(command.name).or_default().push(took);
                     let device = Duration::from_millis(response.execution_ms);
                     on_device.entry(command.name).or_default().push(device);
-                    if let Some(id) = response.data["alarm_id"].as_str() {
-                        id.clone_into(&mut alarm_id);
-                    }
                 }
                 Err(infra @ ScenarioError::Infra { .. }) => return Err(infra),
                 Err(error) => failed

@@ -38,8 +38,7 @@ async fn every_consumer_keeps_its_memory_budget(context: &mut Context) -> Outcom
     // What was done before has left its marks.
     restart(context, &controller).await?;
     let worked = work(context, &controller).await;
-    back_to_work(&controller).await?;
-    worked?;
+    worked.and(back_to_work(&controller).await)?;
     let sample = controller.settled_memory().await?;
     let heap = &sample.heap;
     // Without TLS, the network has nothing on the heap.

@@ -5,15 +5,12 @@
 
 use firmware_control::mutants as control;
 use firmware_mqtt::mutants as mqtt;
-use firmware_mutants::image;
+use firmware_mutants::{RANGE, image};
 use firmware_onewire::mutants as onewire;
 use firmware_wire::{ControlBody, Fault};
 use hil_bench::{Bench, BenchError};
 
 use crate::product::BOOT_WITHIN;
-
-/// How many numbers each crate has, as `firmware/app` has it.
-const RANGE: u16 = 1_000;
 
 /// A deliberate bug of the firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

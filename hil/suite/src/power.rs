@@ -65,11 +65,14 @@ async fn every_loss_of_power_is_survived(context: &mut Context) -> Outcome {
         }
         Err(error) => Err(error),
     };
-    if let Some(sensors) = &sensors {
-        sensors.mend_sensor(UNPLUGGED).await.infra("plug it in")?;
-        usual(sensors, UNPLUGGED).await?;
-    }
-    result?;
+    let undone = async {
+        if let Some(sensors) = &sensors {
+            sensors.mend_sensor(UNPLUGGED).await.infra("plug it in")?;
+            usual(sensors, UNPLUGGED).await?;
+        }
+        Ok(())
+    };
+    result.and(undone.await)?;
     interval(&controller, controller.telemetry_interval().as_secs()).await?;
     set(&controller, 850).await?;
     controller
@@ -340,7 +343,7 @@ async fn alive(
 async fn connected(context: &Context, controller: &Controller, hello: &Hello) -> Outcome {
     controller.wait_connected().await?;
     // The message follows the session.
-    controller.command("get_status", "{}").await?;
+    controller.wait_answering().await?;
     let boot = controller.retained("state/boot").await?;
     expect_boot_payload(context, &boot.payload, hello)
 }

@@ -218,13 +218,13 @@ fn on_the_pins(sensors: u8, relays: u8, power: bool) -> String {
     words
 }
 
-/// The temperature around a sensor that nothing is done to: within the default thresholds, and moving
-/// by more than its resolution between two telemetry messages.
+/// The temperature around a sensor that nothing is done to: within the default thresholds, and never the
+/// same for as many telemetry messages as TEL-1 allows.
 pub(crate) fn usual_course(sensor: u8) -> Profile {
     Profile::Sine {
         mean_millicelsius: 15_000 + i32::from(sensor) * 500,
         amplitude_millicelsius: 6_000,
-        // No multiple of the telemetry interval, or every message would show the same.
+        // Much longer than the telemetry interval, and another for each sensor.
         period_ms: 700_000 + u32::from(sensor) * 1_000,
     }
 }

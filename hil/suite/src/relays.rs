@@ -102,13 +102,15 @@ async fn the_alarm_relay_follows_the_alarms(context: &mut Context) -> Outcome {
         scene.moved(context, 1, false, "alarm", SOON).await
     };
     let result = result.await;
-    controller
-        .command("set_config", r#"{"alarm_relay":0}"#)
-        .await?;
-    controller.relays_off().await?;
-    // The next measurement ends the alarm.
-    no_alarms(&controller).await?;
-    result.map(drop)
+    let undone = async {
+        controller
+            .command("set_config", r#"{"alarm_relay":0}"#)
+            .await?;
+        controller.relays_off().await?;
+        // The next measurement ends the alarm.
+        no_alarms(&controller).await
+    };
+    result.map(drop).and(undone.await)
 }
 
 /// The response to `set_relay` names the relay, and its states before and after.

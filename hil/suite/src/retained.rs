@@ -102,8 +102,7 @@ async fn a_lost_device_leaves_its_will(context: &mut Context) -> Outcome {
         left(context, &controller, &mut gate, &mut ways).await
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 async fn left(
@@ -160,8 +159,7 @@ async fn a_broker_that_forgot_all_has_the_retained_topics_again(context: &mut Co
         )
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    result
+    result.and(controller.send_back(&mut ways).await)
 }
 
 async fn new_broker(controller: &Controller, port: u16) -> Result<Broker, ScenarioError> {
@@ -212,16 +210,18 @@ async fn a_retained_request_is_not_carried_out_again(context: &mut Context) -> O
     };
     let result = result.await;
     // To the device, the removal is a request of nothing: it is answered.
-    let mut responses = controller.responses().await;
-    controller.forget(REQUEST).await?;
-    let answered = controller
-        .clock
-        .timeout(DELIVERED_WITHIN, responses.recv())
-        .await;
-    drop(responses);
-    answered.failure("an answer to a request of nothing")?;
-    controller.relays_off().await?;
-    result
+    let undone = async {
+        let mut responses = controller.responses().await;
+        controller.forget(REQUEST).await?;
+        let answered = controller
+            .clock
+            .timeout(DELIVERED_WITHIN, responses.recv())
+            .await;
+        drop(responses);
+        answered.failure("an answer to a request of nothing")?;
+        controller.relays_off().await
+    };
+    result.and(undone.await)
 }
 
 /// With the retain flag configured, the latest temperatures reach a late subscriber, retained; without it
@@ -260,9 +260,11 @@ async fn telemetry_is_retained_as_configured(context: &mut Context) -> Outcome {
         context.expect_equal("the sequence of what was retained before", kept, still)
     };
     let result = result.await;
-    controller.send_back(&mut ways).await?;
-    controller.forget(TOPIC).await?;
-    result?;
+    let undone = async {
+        controller.send_back(&mut ways).await?;
+        controller.forget(TOPIC).await
+    };
+    result.and(undone.await)?;
     // What comes now, if anything, is live.
     let mut removed = controller.subscribe(TOPIC).await?;
     controller.clock.sleep(SILENCE).await;

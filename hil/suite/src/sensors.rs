@@ -35,7 +35,7 @@ async fn temperatures_appear_in_telemetry(context: &mut Context) -> Outcome {
     const TEMPERATURES: [f64; 8] = [-10.125, 0.0, -0.5, 85.0, 25.0625, 60.3, -19.3, 47.9];
     let controller = context.state::<Controller>();
     let sensors = sensors(context)?;
-    let _quick = Interval::quick(&controller).await?;
+    quick_telemetry(&controller).await?;
     let result = async {
         let mut telemetry = Telemetry::of(&controller).await?;
         for (sensor, celsius) in (0..).zip(TEMPERATURES) {
@@ -54,11 +54,13 @@ async fn temperatures_appear_in_telemetry(context: &mut Context) -> Outcome {
             .await
     };
     let result = result.await;
-    for sensor in (0..).take(TEMPERATURES.len()) {
-        usual(&sensors, sensor).await?;
-    }
-    Interval::usual(&controller).await?;
-    result
+    let undone = async {
+        for sensor in (0..).take(TEMPERATURES.len()) {
+            usual(&sensors, sensor).await?;
+        }
+        usual_telemetry(&controller).await
+    };
+    result.and(undone.await)
 }
 
 /// A sensor that is unplugged, garbles, reads as zeros or lost its supply is told for what it is, the
@@ -79,7 +81,7 @@ async fn broken_sensors_are_told_and_come_back(context: &mut Context) -> Outcome
     let mended = |sensor: u8| 31.5 + f64::from(sensor);
     let controller = context.state::<Controller>();
     let sensors = sensors(context)?;
-    let _quick = Interval::quick(&controller).await?;
+    quick_telemetry(&controller).await?;
     let result = async {
         let mut telemetry = Telemetry::of(&controller).await?;
         for (sensor, (fault, _)) in (0..).zip(cases) {
@@ -120,12 +122,14 @@ async fn broken_sensors_are_told_and_come_back(context: &mut Context) -> Outcome
             .await
     };
     let result = result.await;
-    for sensor in (0..).take(cases.len()) {
-        sensors.mend_sensor(sensor).await.infra("mend a sensor")?;
-        usual(&sensors, sensor).await?;
-    }
-    Interval::usual(&controller).await?;
-    result
+    let undone = async {
+        for sensor in (0..).take(cases.len()) {
+            sensors.mend_sensor(sensor).await.infra("mend a sensor")?;
+            usual(&sensors, sensor).await?;
+        }
+        usual_telemetry(&controller).await
+    };
+    result.and(undone.await)
 }
 
 /// A device that is told that it is another one looks for its sensors anew, and finds every one.
@@ -278,23 +282,19 @@ pub(crate) fn of_sensor(points: &Value, sensor: u8) -> Result<&Value, ScenarioEr
     }
 }
 
-/// The telemetry interval, made short for a while.
-pub(crate) struct Interval;
+/// Makes the telemetry interval short, until [`usual_telemetry`].
+async fn quick_telemetry(controller: &Controller) -> Outcome {
+    set_interval(controller, INTERVAL_S).await
+}
 
-impl Interval {
-    pub(crate) async fn quick(controller: &Controller) -> Result<Self, ScenarioError> {
-        Self::set(controller, INTERVAL_S).await.map(|()| Self)
-    }
+async fn usual_telemetry(controller: &Controller) -> Outcome {
+    set_interval(controller, controller.telemetry_interval().as_secs()).await
+}
 
-    pub(crate) async fn usual(controller: &Controller) -> Outcome {
-        Self::set(controller, controller.telemetry_interval().as_secs()).await
-    }
-
-    async fn set(controller: &Controller, interval_s: u64) -> Outcome {
-        let parameters = format!("{{\"telemetry_interval\":{interval_s}}}");
-        controller
-            .command("set_config", &parameters)
-            .await
-            .map(drop)
-    }
+async fn set_interval(controller: &Controller, interval_s: u64) -> Outcome {
+    let parameters = format!("{{\"telemetry_interval\":{interval_s}}}");
+    controller
+        .command("set_config", &parameters)
+        .await
+        .map(drop)
 }

@@ -38,7 +38,11 @@ async fn change(changes: &[u8], desk: &Desk, body: &mut dyn fmt::Write) -> Answe
             Ok(()) => written(desk.look(|c| c.configuration().write(body))),
             Err(error) => {
                 defmt::error!("configuration not kept: {}", error);
-                desk.with(|c| c.configure(DeviceClock.now(), before));
+                let now = DeviceClock.now();
+                desk.with(|c| {
+                    c.configure(now, before);
+                    c.not_kept(now, Kept::Configuration);
+                });
                 Status::InternalServerError.into()
             }
         },

@@ -42,7 +42,7 @@ pub const POINT: &[Member] = &[
 pub struct Command {
     /// Name.
     pub name: &'static str,
-    /// Parameters that make it succeed, as JSON; see [`Command::parameters_for`] for what is in braces.
+    /// Parameters that make it succeed, as JSON; `{alarm_id}` stands for the alarm of the `test_alarm` before.
     pub parameters: &'static str,
     /// Members of `data` on success.
     pub data: &'static [Member],
@@ -63,6 +63,9 @@ const ALARM: &[Member] = &[
     Member("threshold", Kind::NumberOrNull(-50.0, 200.0)),
     Member("timestamp", Kind::Timestamp),
 ];
+
+/// Parameters of `test_alarm`.
+pub const TEST_ALARM: &str = r#"{"point_id":5,"alarm_type":"HIGH_TEMP","test_value":95.0}"#;
 
 /// The commands of the contract, in an order in which each succeeds with its parameters.
 /// `{alarm_id}` in them stands for the alarm of the response before.
@@ -141,7 +144,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "test_alarm",
-        parameters: r#"{"point_id":{point},"alarm_type":"HIGH_TEMP","test_value":95.0}"#,
+        parameters: TEST_ALARM,
         data: ALARM,
     },
     Command {
@@ -244,17 +247,6 @@ pub fn moment(value: &Value) -> Option<OffsetDateTime> {
 }
 
 impl Command {
-    /// The parameters for round `round` of all commands, `alarm_id` being the alarm that its `test_alarm`
-    /// raised.
-    ///
-    /// Each round raises an alarm of its own: one that was acknowledged a round ago may end with any
-    /// measurement, also between the two commands.
-    pub fn parameters_for(&self, round: usize, alarm_id: &str) -> String {
-        self.parameters
-            .replace("{alarm_id}", alarm_id)
-            .replace("{point}", &(round % 60).to_string())
-    }
-
     /// The command of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Self> {
