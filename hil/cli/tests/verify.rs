@@ -24,7 +24,7 @@ impl Place {
         let text = std::fs::read_to_string(project().join("rigs/virtual.toml")).expect("the rig");
         let text = text.replace("name = \"virtual\"", &format!("name = \"{name}\""));
         // Long enough for Ctrl-C to come in between.
-        let text = text.replace("telemetry-interval-s = 10", "telemetry-interval-s = 60");
+        let text = text.replace("telemetry-interval-s = 5", "telemetry-interval-s = 60");
         let rig = directory.path().join(format!("{name}.toml"));
         std::fs::write(&rig, text).expect("a file");
         Place {

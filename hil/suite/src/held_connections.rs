@@ -16,9 +16,9 @@ use crate::ways::{STEADY, Ways, expect_back_off};
 const HOST_CONNECTS: usize = 8;
 const HELD_FOR: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// How long the device's session is held, and its keep-alive meanwhile: some thirty pings.
+/// How long the device's session is held, and its keep-alive meanwhile: some sixty pings.
 const DEVICE_HELD_FOR: Duration = Duration::from_secs(240);
-const DEVICE_KEEP_ALIVE_S: u16 = 10;
+const DEVICE_KEEP_ALIVE_S: u16 = 3;
 /// How often its connection is cut.
 const CUTS: usize = 5;
 

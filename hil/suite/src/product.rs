@@ -225,7 +225,7 @@ pub(crate) fn usual_course(sensor: u8) -> Profile {
         mean_millicelsius: 15_000 + i32::from(sensor) * 500,
         amplitude_millicelsius: 6_000,
         // Much longer than the telemetry interval, and another for each sensor.
-        period_ms: 700_000 + u32::from(sensor) * 1_000,
+        period_ms: 300_000 + u32::from(sensor) * 1_000,
     }
 }
 
