@@ -29,8 +29,8 @@ fn main() -> ! {
             4_738,
             round as u16
         );
-        defmt::debug!("point {=u8} reads {=i32} mK", point, 293_150 - round as i32);
-        defmt::debug!(
+        defmt::info!("point {=u8} reads {=i32} mK", point, 293_150 - round as i32);
+        defmt::info!(
             "acknowledged {=u16}, {=u32} in flight",
             round as u16,
             round % 7

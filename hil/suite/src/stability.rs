@@ -11,7 +11,7 @@ use crate::controller::Controller;
 /// Equal cycles of work; two more than can be judged, for the warm-up.
 const CYCLES: usize = 10;
 /// Rounds of every command in a cycle.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 /// While this runs, memory is sampled this often.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
 /// The interval the device boots with.
