@@ -48,7 +48,8 @@ impl BackOff {
         if mutants::active(Mutant::ReconnectGivenUp) && self.ends >= 3 {
             return u32::MAX;
         }
-        if session_ms > 0 && session_ms >= u64::from(self.limits.steady_ms) {
+        let steady = session_ms > 0 && session_ms >= u64::from(self.limits.steady_ms);
+        if steady && !mutants::active(Mutant::BackOffNeverAnew) {
             self.ceiling_ms = first_ceiling(self.limits);
         }
         let ceiling = self.ceiling_ms;

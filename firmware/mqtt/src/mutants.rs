@@ -25,4 +25,6 @@ firmware_mutants::mutants! {
         "A message longer than the device has room for ends the session instead of being answered."
     12 NeverSentAgain "never-sent-again" "CON-4"
         "What was sent in one connection and not acknowledged is not sent again in the next."
+    13 BackOffNeverAnew "back-off-never-anew" "CON-3"
+        "The waits before a new connection go on growing, however long the sessions in between last."
 }

@@ -53,6 +53,12 @@ fn is_well(mutant: Mutant) -> bool {
             connect.encode(&mut [0; 32]).expect("fits")[9] & 1 << 5 != 0
         }
         Mutant::BackOffZero => waits().iter().all(|wait| *wait > 0),
+        Mutant::BackOffNeverAnew => {
+            let mut back_off = BackOff::new(LIMITS);
+            let first = back_off.wait_ms(0, 0);
+            back_off.wait_ms(0, 0);
+            back_off.wait_ms(u64::from(LIMITS.steady_ms), 0) == first
+        }
         Mutant::ReconnectGivenUp => waits().iter().all(|wait| *wait <= LIMITS.max_ms),
         Mutant::KeepAliveNeverSent => KeepAlive::new(40, 0).poll(30_000) == Due::Ping,
         Mutant::LongMessageEndsSession => {

@@ -80,6 +80,18 @@ mod tests {
     use super::mutants;
 
     #[test]
+    fn every_scenario_of_the_whole_contract_has_a_mutant() {
+        let caught: BTreeSet<_> = mutants().iter().map(|mutant| mutant.scenario).collect();
+        let required = [
+            "CMD-1", "CMD-2", "CMD-3", "CMD-4", "CMD-5", "TEL-1", "TEL-2", "TEL-3", "TEL-5",
+            "TEL-6", "INT-1", "INT-2", "INT-3", "INT-4", "CON-3", "CON-4", "LOAD-2", "STAB-1",
+            "STAB-3", "STAB-4",
+        ];
+        let without: Vec<_> = required.iter().filter(|id| !caught.contains(*id)).collect();
+        assert!(without.is_empty(), "{without:?}");
+    }
+
+    #[test]
     fn names_and_numbers_are_unique_and_no_number_is_that_of_none() {
         let all = mutants();
         let names: BTreeSet<_> = all.iter().map(|mutant| mutant.name).collect();
