@@ -207,7 +207,7 @@ async fn stay_connected(mut parts: Parts<'_>) {
 }
 
 async fn serve(parts: &mut Parts<'_>) -> Farewell {
-    let (stack, provision, asked) = (parts.stack, parts.provision, parts.asked);
+    let (provision, asked) = (parts.provision, parts.asked);
     let ready = async {
         network::up().await;
         #[cfg(feature = "test-hooks")]
