@@ -124,22 +124,31 @@ struct Escaping<'w>(&'w mut dyn Write);
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            match c {
-                '"' => self.0.write_str("\\\"")?,
-                '\\' => self.0.write_str("\\\\")?,
-                '\n' => self.0.write_str("\\n")?,
-                '\r' => self.0.write_str("\\r")?,
-                '\t' => self.0.write_str("\\t")?,
+        // What needs no escape goes on in one piece.
+        let mut rest = text;
+        while let Some(at) = rest.bytes().position(is_escaped) {
+            self.0.write_str(&rest[..at])?;
+            match rest.as_bytes()[at] {
+                b'"' => self.0.write_str("\\\"")?,
+                b'\\' => self.0.write_str("\\\\")?,
+                b'\n' => self.0.write_str("\\n")?,
+                b'\r' => self.0.write_str("\\r")?,
+                b'\t' => self.0.write_str("\\t")?,
                 // Short like these, so that no text grows by being read and written again.
-                '\u{8}' => self.0.write_str("\\b")?,
-                '\u{c}' => self.0.write_str("\\f")?,
-                c if c < ' ' => write!(self.0, "\\u{:04x}", u32::from(c))?,
-                c => self.0.write_char(c)?,
+                0x08 => self.0.write_str("\\b")?,
+                0x0c => self.0.write_str("\\f")?,
+                byte => write!(self.0, "\\u{byte:04x}")?,
             }
+            rest = &rest[at + 1..];
         }
-        Ok(())
+        self.0.write_str(rest)
     }
+}
+
+/// Whether JSON wants an escape for it (RFC 8259, section 7). All these are ASCII: no byte of another
+/// character is taken for one.
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
 #[cfg(test)]

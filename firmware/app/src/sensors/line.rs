@@ -16,6 +16,9 @@ use crate::board::OneWirePin;
 
 /// Bits of a character, start and stop bit among them.
 const CHARACTER_BITS: u64 = 10;
+/// What a character may still last when it was received: its stop bit. At the slower rate only, where
+/// that is a time in which others can work; the driver waits for the transmitter's end by asking it.
+const STOP_BIT: Duration = Duration::from_micros(1_000_000_u64.div_ceil(RESET_BAUD as u64));
 /// How much longer than its characters an exchange may take: other tasks run, interrupts come.
 const LATE_MAX: Duration = Duration::from_millis(100);
 
@@ -74,6 +77,9 @@ impl Line for OneWireLine {
             return Ok(());
         }
         debug_assert!(baud == RESET_BAUD || baud == SLOT_BAUD);
+        if self.baud == RESET_BAUD {
+            Timer::after(STOP_BIT).await;
+        }
         self.uart
             .flush_async()
             .await
