@@ -100,7 +100,7 @@ pub(crate) fn execute<B: Bus, const GUARDED: bool>(
         macro_rules! load {
             ($width:expr, $extend:expr) => {{
                 let address = x!(rs1).wrapping_add((imm as i32 >> 20) as u32);
-                if GUARDED && parts.guard.doubts_load(address) {
+                if GUARDED && parts.guard.doubts_load(address, $width.bytes()) {
                     let (bytes, debug) = ($width.bytes(), parts.debug_mode);
                     if let Some(refusal) =
                         guard::check(parts.csrs, Access::Load, address, bytes, debug)
@@ -122,7 +122,7 @@ pub(crate) fn execute<B: Bus, const GUARDED: bool>(
         macro_rules! store {
             ($width:expr) => {{
                 let address = x!(rs1).wrapping_add((imm as i32 >> 20) as u32);
-                if GUARDED && parts.guard.doubts_store(address) {
+                if GUARDED && parts.guard.doubts_store(address, $width.bytes()) {
                     let (bytes, debug) = ($width.bytes(), parts.debug_mode);
                     if let Some(refusal) =
                         guard::check(parts.csrs, Access::Store, address, bytes, debug)

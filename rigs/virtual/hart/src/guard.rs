@@ -1,8 +1,9 @@
 //! Cheap filter in front of watchpoints and memory protection.
 //!
 //! Firmware keeps a store watchpoint armed all its life (the stack guard), so an armed trigger must cost little. One
-//! byte for each of 4096 hashed 4 KiB pages says whether a load or a store there needs the exact check; every other
-//! access passes with one look-up. With nothing armed, the interpreter is instantiated without even that.
+//! byte for each of 4096 hashed 4 KiB pages says whether a load or a store there needs a closer look; every other
+//! access passes with one look-up. With nothing armed, the interpreter is instantiated without even that. The closer
+//! look compares with the few ranges that made the page doubtful: a busy variable may share a page with a watched word.
 
 use crate::Exception;
 use crate::csr::{Csrs, Privilege};
@@ -13,12 +14,16 @@ const PAGES: usize = 4096;
 const PAGE_SHIFT: u32 = 12;
 const LOADS: u8 = 1;
 const STORES: u8 = 2;
+const EVERYWHERE: (u64, u64) = (0, u64::MAX);
 
-/// Which pages need a closer look.
+/// Which pages need a closer look, and what is looked for there.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     pages: Box<[u8; PAGES]>,
     armed: bool,
+    /// What triggers and memory protection may refuse, start and exclusive end.
+    loads: Vec<(u64, u64)>,
+    stores: Vec<(u64, u64)>,
 }
 
 /// What a guarded access runs into.
@@ -33,6 +38,8 @@ impl Guard {
         Guard {
             pages: Box::new([0; PAGES]),
             armed: false,
+            loads: Vec::new(),
+            stores: Vec::new(),
         }
     }
 
@@ -41,6 +48,8 @@ impl Guard {
         Guard {
             pages: Box::new([LOADS | STORES; PAGES]),
             armed: true,
+            loads: vec![EVERYWHERE],
+            stores: vec![EVERYWHERE],
         }
     }
 
@@ -55,13 +64,13 @@ impl Guard {
             self.pages.fill(0);
             self.armed = false;
         }
-        for (access, mark) in [(Access::Load, LOADS), (Access::Store, STORES)] {
-            for range in csrs.triggers.watched(access) {
-                self.mark(range, mark);
-            }
-            for range in csrs.pmp.doubtful_to_machine(access) {
-                self.mark(range, mark);
-            }
+        self.loads = doubtful(csrs, Access::Load);
+        self.stores = doubtful(csrs, Access::Store);
+        for index in 0..self.loads.len() {
+            self.mark(self.loads[index], LOADS);
+        }
+        for index in 0..self.stores.len() {
+            self.mark(self.stores[index], STORES);
         }
     }
 
@@ -75,17 +84,34 @@ impl Guard {
         }
     }
 
-    /// Whether a load at `address` needs [`check`].
+    /// Whether a load of `length` bytes at `address` needs [`check`].
     #[inline(always)]
-    pub(crate) fn doubts_load(&self, address: u32) -> bool {
+    pub(crate) fn doubts_load(&self, address: u32, length: u32) -> bool {
         self.pages[(address >> PAGE_SHIFT) as usize % PAGES] & LOADS != 0
+            && overlaps(&self.loads, address, length)
     }
 
-    /// Whether a store at `address` needs [`check`].
+    /// Whether a store of `length` bytes at `address` needs [`check`].
     #[inline(always)]
-    pub(crate) fn doubts_store(&self, address: u32) -> bool {
+    pub(crate) fn doubts_store(&self, address: u32, length: u32) -> bool {
         self.pages[(address >> PAGE_SHIFT) as usize % PAGES] & STORES != 0
+            && overlaps(&self.stores, address, length)
     }
+}
+
+/// What triggers and locked PMP entries may refuse.
+fn doubtful(csrs: &Csrs, access: Access) -> Vec<(u64, u64)> {
+    let mut ranges = csrs.triggers.watched(access);
+    ranges.extend(csrs.pmp.doubtful_to_machine(access));
+    ranges
+}
+
+#[inline(never)]
+fn overlaps(ranges: &[(u64, u64)], address: u32, length: u32) -> bool {
+    let (first, end) = (u64::from(address), u64::from(address) + u64::from(length));
+    ranges
+        .iter()
+        .any(|&(start, stop)| first < stop && start < end)
 }
 
 /// The exact check: triggers first (they fire before the access), then memory protection.
