@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use hil_rig::{FixtureKind, Probe, ResolvedRig};
+use hil_rig::{BrokerEndpoint, FixtureKind, Probe, ResolvedRig};
 use time::OffsetDateTime;
 use tokio::sync::{broadcast, mpsc};
-use virtual_rig::VirtualRig;
+use virtual_rig::{Peers, VirtualRig};
 
 use crate::{
     BenchError, BenchEvent, Clock, Device, FileLeases, FirmwareImage, FlashReport, Lease, Leases,
@@ -132,6 +132,10 @@ impl Bench {
                 epoch: options.epoch.into(),
                 state_directory: state_directory.clone(),
                 fixture: rig.rig.fixture.as_ref(),
+                peers: match rig.rig.broker.endpoint {
+                    BrokerEndpoint::Embedded { .. } => Peers::Here,
+                    BrokerEndpoint::External { .. } => Peers::Anywhere,
+                },
                 capture: options.capture.clone(),
             })?),
         };

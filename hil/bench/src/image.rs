@@ -7,7 +7,7 @@ use std::{
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, elf, read::elf::ElfFile32};
@@ -196,7 +196,8 @@ struct Inner {
     rtt: Option<u32>,
     code: Vec<Range<u32>>,
     defmt: Option<Defmt>,
-    symbolizer: Option<Symbolizer>,
+    /// Made when it is first asked for: most runs see no backtrace.
+    symbolizer: OnceLock<Option<Symbolizer>>,
 }
 
 /// What decoding a log needs.
@@ -256,7 +257,7 @@ impl FirmwareImage {
             rtt,
             code: code(&file),
             defmt,
-            symbolizer: Symbolizer::new(&file),
+            symbolizer: OnceLock::new(),
             elf,
         };
         Ok(Self {
@@ -305,7 +306,12 @@ impl FirmwareImage {
     }
 
     pub(crate) fn symbolizer(&self) -> Option<&Symbolizer> {
-        self.inner.symbolizer.as_ref()
+        let make = || {
+            // It was parsed before: `FirmwareImage::parse`.
+            let file = ElfFile32::<object::Endianness>::parse(&*self.inner.elf).ok()?;
+            Symbolizer::new(&file)
+        };
+        self.inner.symbolizer.get_or_init(make).as_ref()
     }
 }
 

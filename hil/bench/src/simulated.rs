@@ -10,7 +10,7 @@ use std::{
 
 use hil_rig::{Fixture, FixtureKind, VirtualProbe};
 use virtual_rig::{
-    ChipClock, FixtureSettings, Pace, PollLimits, Poller, RigEventKind, VirtualRig,
+    ChipClock, FixtureSettings, Pace, Peers, PollLimits, Poller, RigEventKind, VirtualRig,
     VirtualRigSettings,
 };
 
@@ -102,6 +102,8 @@ pub(crate) struct Start<'r> {
     pub(crate) state_directory: PathBuf,
     /// What is on its pins.
     pub(crate) fixture: Option<&'r Fixture>,
+    /// Who may answer what the device sends.
+    pub(crate) peers: Peers,
     /// Where its network traffic is recorded.
     pub(crate) capture: Option<PathBuf>,
 }
@@ -126,6 +128,7 @@ pub(crate) fn start(start: Start<'_>) -> Result<VirtualRig, BenchError> {
         pace: Pace {
             multiple: start.probe.pace.multiple,
             settle: start.probe.pace.settle,
+            peers: start.peers,
         },
         capture: start.capture,
         fixture: start.fixture.map(wiring).unwrap_or_default(),

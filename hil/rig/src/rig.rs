@@ -120,7 +120,8 @@ pub struct VirtualProbe {
 pub struct Pace {
     /// Chip time is held to this multiple of wall time.
     pub multiple: f64,
-    /// How long the chip stands still at most after bytes left for a host socket.
+    /// How long chip time is held to that at most after bytes left for a host socket; with a broker that is not
+    /// embedded, always as long.
     pub settle: Duration,
 }
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use hil_bench::{FileLeases, Leases};
 use hil_rig::{Probe, Rig};
 use hil_runner::ExitCode;
-use virtual_rig::{Pace, VirtualRig, VirtualRigSettings};
+use virtual_rig::{Pace, Peers, VirtualRig, VirtualRigSettings};
 
 use crate::stop::Stop;
 use crate::{interrupt, project};
@@ -39,6 +39,7 @@ pub(crate) async fn serve(rig: &str, port: u16) -> Result<ExitCode, Stop> {
         pace: Pace {
             multiple: probe.pace.multiple,
             settle: probe.pace.settle,
+            peers: Peers::Anywhere,
         },
         ..VirtualRigSettings::new(rig.name.as_str())
     };

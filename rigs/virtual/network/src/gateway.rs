@@ -14,6 +14,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use smoltcp::wire::Icmpv4DstUnreachable;
 
+use crate::alarm::Alarm;
 use crate::cable::Cable;
 use crate::dhcp::{self, Dhcp};
 use crate::dns::Dns;
@@ -29,6 +30,8 @@ const NTP_PORT: u16 = 123;
 /// Events taken from the operating system at once; more stay for the next call.
 const EVENTS: usize = 256;
 const WAKER: Token = Token(0);
+/// The alarm's token.
+const ALARM: Token = Token(1);
 
 /// What the device's network cable is plugged into. See the [crate's page](crate).
 ///
@@ -410,6 +413,7 @@ struct Sockets {
     poll: Poll,
     events: Events,
     waker: Arc<mio::Waker>,
+    alarm: Alarm,
     next_token: usize,
     /// Something became ready that no `poll` has looked at.
     unserved: bool,
@@ -419,11 +423,13 @@ impl Sockets {
     fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
             waker,
-            next_token: WAKER.0 + 1,
+            alarm,
+            next_token: ALARM.0 + 1,
             unserved: false,
         })
     }
@@ -435,6 +441,9 @@ impl Sockets {
 
     /// Waits for sockets and notes which are ready. True when any was, or the waker was used.
     fn watch(&mut self, timeout: Option<Duration>, tcp: &mut Tcp, udp: &mut Udp) -> bool {
+        if let Some(timeout) = timeout {
+            self.alarm.set(timeout);
+        }
         if let Err(error) = self.poll.poll(&mut self.events, timeout) {
             if error.kind() != io::ErrorKind::Interrupted {
                 tracing::error!(%error, "can't watch host sockets");
@@ -442,7 +451,7 @@ impl Sockets {
             return false;
         }
         let mut any = false;
-        for event in &self.events {
+        for event in self.events.iter().filter(|event| event.token() != ALARM) {
             any = true;
             if event.token() != WAKER {
                 self.unserved = true;

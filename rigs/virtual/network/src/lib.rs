@@ -23,6 +23,7 @@
 //! - [`Statistics`], [`Activity`]: what was counted
 //! - [`GatewayError`]: what can fail, all of it at set-up
 
+mod alarm;
 mod cable;
 mod capture;
 mod config;

@@ -13,6 +13,7 @@
 //! | `clock.rs` | [`ChipClock`]: chip time, alarms, what holds time back; [`Poller`] |
 //! | `pace.rs` | the rules of time, without threads |
 //! | `simulator.rs` | the thread that runs chip and network by these rules |
+//! | `quiet.rs` | whether anybody is about to answer the device |
 //! | `shared.rs` | where the threads meet, and who goes first |
 //! | `machine.rs` | chip and debug module behind the lock |
 //! | `fixture.rs` | the fixture board on the chip's pins |
@@ -29,6 +30,7 @@ mod fixture;
 mod machine;
 mod pace;
 mod probe;
+mod quiet;
 mod registry;
 mod rig;
 #[cfg(unix)]
@@ -44,7 +46,7 @@ pub use black_magic::BlackMagicServer;
 pub use clock::{Alarm, ChipClock, FlatOut, InFlight, Poller};
 pub use error::VirtualRigError;
 pub use event::{RigEvent, RigEventKind};
-pub use pace::{Pace, PollLimits};
+pub use pace::{Pace, Peers, PollLimits};
 pub use probe::{
     PRODUCT_ID, VENDOR_ID, VirtualProbe, VirtualProbeError, VirtualProbeFactory, register_plugin,
 };

@@ -9,7 +9,8 @@
 //! ---------------------------------------------   ------------------------------------------------------------
 //! an InFlight guard lives                         lifelike: chip time <= anchor + multiple x wall time
 //! the debugger has the hart halted                lifelike: an hour must not pass while a probe attaches
-//! bytes crossed a host socket within `settle`     lifelike: whoever got them may want to answer
+//! bytes crossed a host socket within `settle`     lifelike: whoever got them may want to answer; sooner over when
+//!                                                 all who could are seen asleep
 //! an alarm is pending                             flat out, up to the earliest alarm
 //! a FlatOut guard lives and the hart is awake     flat out
 //! none of these                                   lifelike
@@ -24,8 +25,21 @@ use std::time::Duration;
 pub struct Pace {
     /// Chip time over wall time while something on the host is in flight. 1.0 is real time.
     pub multiple: f64,
-    /// Wall time the chip is kept lifelike for after bytes crossed a host socket.
+    /// Wall time the chip is kept lifelike for after bytes crossed a host socket; at most.
     pub settle: Duration,
+    /// Who may be at the other end of the host's sockets.
+    pub peers: Peers,
+}
+
+/// Who may answer what the device sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peers {
+    /// Anybody, in other processes as well: `settle` passes whole.
+    #[default]
+    Anywhere,
+    /// Threads of this process only: once all of them sleep, traffic has settled. On Linux; elsewhere as
+    /// [`Peers::Anywhere`].
+    Here,
 }
 
 impl Default for Pace {
@@ -33,6 +47,7 @@ impl Default for Pace {
         Pace {
             multiple: 1.0,
             settle: Duration::from_millis(20),
+            peers: Peers::default(),
         }
     }
 }
@@ -65,7 +80,7 @@ const LAG_MAX: Duration = Duration::from_millis(250);
 /// Longest sleep in wall time; only a safety net, everything that matters wakes the thread.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// A busy chip that keeps up runs in stretches of this much wall time.
-const STRETCH: Duration = Duration::from_millis(1);
+const STRETCH: Duration = Duration::from_micros(200);
 /// Flat out without an alarm runs in stretches of this much chip time.
 const FLAT_OUT_STRETCH: Duration = Duration::from_millis(10);
 
@@ -343,6 +358,20 @@ impl<A> Pacer<A> {
             }
         }
         until
+    }
+
+    /// True while only traffic that may be answered keeps the chip from flying, and who may answer is known: a look at
+    /// them is worth its while.
+    pub(crate) fn waits_for_peers(&self, wall: Duration) -> bool {
+        self.pace.peers == Peers::Here
+            && self.in_flight == 0
+            && !self.alarms.is_empty()
+            && self.settling(wall).is_some()
+    }
+
+    /// Nobody will answer the traffic so far.
+    pub(crate) fn settle(&mut self) {
+        self.traffic = None;
     }
 
     fn settling(&self, wall: Duration) -> Option<Duration> {

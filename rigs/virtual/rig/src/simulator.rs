@@ -22,6 +22,7 @@ use virtual_network::{FaultPlan, Gateway, GatewayError, Statistics};
 use crate::event::{RigEvent, RigEventKind};
 use crate::machine::Machine;
 use crate::pace::{Activity, Now, Step};
+use crate::quiet::Quiet;
 #[cfg(unix)]
 use crate::serial_line::SerialLine;
 use crate::shared::Shared;
@@ -32,6 +33,9 @@ const SLICE_INSTRUCTIONS: u64 = 20_000;
 const SOCKETS_EVERY: Duration = Duration::from_micros(200);
 /// A gateway that always wants to be called at once gets this much chip time in between.
 const GATEWAY_STEP: Duration = Duration::from_micros(20);
+
+/// Wall time between two looks whether anybody may still answer what the device sent.
+const PEERS_EVERY: Duration = Duration::from_micros(300);
 
 /// What others ask of the network.
 pub(crate) enum Command {
@@ -74,6 +78,10 @@ pub(crate) struct Simulator {
     /// Something waits outside; bring the chip up to date, then look at it.
     called: bool,
     slept: Duration,
+    /// From the thread's start on.
+    quiet: Option<Quiet>,
+    /// Wall time of the next look at who may answer.
+    look_at_peers: Duration,
 }
 
 impl Simulator {
@@ -96,6 +104,8 @@ impl Simulator {
             line: Arc::default(),
             called: false,
             slept: Duration::ZERO,
+            quiet: None,
+            look_at_peers: Duration::ZERO,
         }
     }
 
@@ -109,6 +119,7 @@ impl Simulator {
     pub(crate) fn run(mut self) {
         let shared = self.shared.clone();
         let _ended = Ended(&shared);
+        self.quiet = Some(Quiet::new());
         let mut view = self.look();
         while !shared.is_stopping() {
             if shared.take_dirty() {
@@ -116,6 +127,7 @@ impl Simulator {
                 view = self.look();
                 self.called = true;
             }
+            self.look_after_peers();
             let step = shared.pacer.lock().next(self.now(&view));
             if self.called && matches!(step, Step::StandForPoll { .. } | Step::Sleep { .. }) {
                 self.called = false;
@@ -199,8 +211,7 @@ impl Simulator {
     fn exchange(&mut self, chip: Duration, frames: Vec<Vec<u8>>) {
         #[cfg(unix)]
         if self.line.lock().serve(&self.shared) {
-            let wall = self.shared.wall();
-            self.shared.pacer.lock().note_traffic(wall);
+            self.note_traffic(self.shared.wall());
         }
         let now = nanos(chip);
         for frame in &frames {
@@ -209,12 +220,19 @@ impl Simulator {
         let wall = self.shared.wall();
         self.sockets_looked_at = wall;
         if self.gateway.poll(now).any() {
-            self.shared.pacer.lock().note_traffic(wall);
+            self.note_traffic(wall);
         }
         let mut arrived = std::iter::from_fn(|| self.gateway.receive(now)).peekable();
         if arrived.peek().is_some() {
             let mut machine = self.shared.lock();
             arrived.for_each(|frame| machine.chip.receive(frame));
+        }
+    }
+
+    fn note_traffic(&mut self, wall: Duration) {
+        self.shared.pacer.lock().note_traffic(wall);
+        if let Some(quiet) = &mut self.quiet {
+            quiet.forget();
         }
     }
 
@@ -272,7 +290,26 @@ impl Simulator {
         self.slept += started.elapsed();
     }
 
+    /// Ends the time in which the chip is held back for answers, when nobody is left who could give one.
+    fn look_after_peers(&mut self) {
+        let wall = self.shared.wall();
+        let Some(quiet) = &mut self.quiet else { return };
+        if wall < self.look_at_peers || !self.shared.pacer.lock().waits_for_peers(wall) {
+            return;
+        }
+        if quiet.look() {
+            quiet.forget();
+            self.shared.pacer.lock().settle();
+        }
+        self.look_at_peers = self.shared.wall() + PEERS_EVERY;
+    }
+
     fn sleep(&mut self, until: Duration) {
+        let until = if self.shared.pacer.lock().waits_for_peers(self.shared.wall()) {
+            until.min(self.look_at_peers)
+        } else {
+            until
+        };
         let wait = until.saturating_sub(self.shared.wall());
         let started = Instant::now();
         let gateway = &mut self.gateway;

@@ -81,11 +81,11 @@ const LONG: Duration = Duration::from_nanos(100_000_001);
 fn with_nothing_pending_the_chip_is_lifelike() {
     let mut world = world();
     world.activity = Activity::Busy;
-    assert_eq!(world.next(), sleep(MS + NANO));
+    assert_eq!(world.next(), sleep(STRETCH + NANO));
     world.wall = MS * 5;
     assert_eq!(world.next(), run(MS * 5));
     world.chip = MS * 5;
-    assert_eq!(world.next(), sleep(MS * 6 + NANO));
+    assert_eq!(world.next(), sleep(MS * 5 + STRETCH + NANO));
 }
 
 #[test]
@@ -216,6 +216,35 @@ fn traffic_holds_time_back_until_it_has_settled() {
 }
 
 #[test]
+fn traffic_has_settled_when_nobody_is_left_who_could_answer() {
+    let mut world = world();
+    world.pacer = Pacer::new(Pace {
+        peers: Peers::Here,
+        ..Pace::default()
+    });
+    assert!(!world.pacer.waits_for_peers(MS), "no traffic yet");
+    world.pacer.note_traffic(MS);
+    assert!(!world.pacer.waits_for_peers(MS), "no alarm to fly to");
+    world.pacer.add_alarm(SECOND, "alarm");
+    assert!(world.pacer.waits_for_peers(MS));
+    assert!(!world.pacer.waits_for_peers(MS * 21), "settled anyway");
+    world.pacer.enter_flight();
+    assert!(!world.pacer.waits_for_peers(MS), "held by somebody else");
+    world.pacer.leave_flight();
+    assert_eq!(world.live(MS * 5), []);
+    world.pacer.settle();
+    assert_eq!(world.live(MS * 6), [("alarm", SECOND)]);
+}
+
+#[test]
+fn whoever_is_in_another_process_gets_the_whole_time_to_answer() {
+    let mut world = world();
+    world.pacer.add_alarm(SECOND, "alarm");
+    world.pacer.note_traffic(MS);
+    assert!(!world.pacer.waits_for_peers(MS));
+}
+
+#[test]
 fn a_halted_hart_never_makes_time_fly() {
     let mut world = world();
     world.activity = Activity::Halted;
@@ -234,10 +263,10 @@ fn a_flat_out_guard_makes_a_busy_chip_fly_without_an_alarm() {
     world.activity = Activity::Busy;
     assert_eq!(world.next(), run(FLAT_OUT_STRETCH));
     world.pacer.enter_flight();
-    assert_eq!(world.next(), sleep(MS + NANO));
+    assert_eq!(world.next(), sleep(STRETCH + NANO));
     world.pacer.leave_flight();
     world.pacer.leave_flat_out();
-    assert_eq!(world.next(), sleep(MS + NANO));
+    assert_eq!(world.next(), sleep(STRETCH + NANO));
 }
 
 #[test]
@@ -373,5 +402,5 @@ fn a_long_lag_is_forgiven() {
     assert_eq!(world.next(), run(LAG_MAX));
     world.chip = LAG_MAX;
     // From here lifelike again, 9.75 s behind for good: no burst.
-    assert_eq!(world.next(), sleep(SECOND * 10 + MS + NANO));
+    assert_eq!(world.next(), sleep(SECOND * 10 + STRETCH + NANO));
 }
