@@ -103,8 +103,8 @@ impl<P: Product> Dispatcher<P> {
         if judgement.retry {
             self.bench_is_troubled = true;
         }
-        // Nobody knows in what state a scenario that went wrong has left it.
-        if matches!(verdict, Verdict::Fail | Verdict::Crash | Verdict::Infra) {
+        // Nobody knows in what state a scenario that did not come to its end has left it.
+        if verdict != Verdict::Pass {
             self.device = match std::mem::replace(&mut self.device, Device::Unprepared) {
                 Device::Ready(state) => Device::Stale(state),
                 other => other,

@@ -120,6 +120,12 @@ async fn needs_relay(_context: &mut Context) -> Outcome {
     fail!("not to be run"; "run");
 }
 
+/// Finds in the middle that it can't go on.
+#[scenario(id = "T-19", category = "commands")]
+async fn finds_itself_blocked(_context: &mut Context) -> Outcome {
+    Err(ScenarioError::blocked("the device has no such command"))
+}
+
 /// Reads telemetry and loses some.
 #[scenario(id = "T-11", category = "telemetry", telemetry)]
 async fn loses_telemetry(context: &mut Context) -> Outcome {

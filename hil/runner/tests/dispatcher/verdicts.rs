@@ -268,6 +268,26 @@ async fn unmet_needs_block() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_scenario_that_stopped_halfway_the_device_is_made_ready_again() {
+    Case::new()
+        .check(
+            &["finds_itself_blocked", "passes"],
+            0,
+            expect![[r#"
+                device_gets_ready#1 boot: ready, time 1
+                finds_itself_blocked#1 started
+                finds_itself_blocked#1 BLOCKED the device has no such command <hil run T-19 --seed 7>
+                device_gets_ready#1 boot: ready, time 2
+                passes#1 started
+                passes#1 note: made ready 2 times
+                passes#1 PASS -
+                1 passed, 0 failed, 0 crashed, 0 infra, 1 blocked, 0 not run
+            "#]],
+        )
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_but_unmet_needs_is_no_success() {
     Case::new()
         .check(
