@@ -1,49 +1,28 @@
 //! `hil run --capture`: what passed over the simulated network, for Wireshark.
 #![cfg(unix)]
 
+#[path = "support/own_rig.rs"]
+mod own_rig;
+#[path = "support/project.rs"]
+mod project;
+
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use own_rig::OwnRig;
 use pcap_file::pcapng::{Block, PcapNgReader};
+use project::project;
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the project")
-}
-
-/// `hil run` on a virtual rig `name`, which no other test has; its report is below `directory`.
-fn run(directory: &Path, name: &str, arguments: &[&str]) -> Output {
-    let text = fs::read_to_string(project().join("rigs/virtual.toml")).expect("the rig");
-    let own = directory.join(format!("{name}.toml"));
-    let text = text
-        .replace("name = \"virtual\"", &format!("name = \"{name}\""))
-        .replace("keep-flash = true", "keep-flash = false");
-    fs::write(&own, text).expect("a file");
-    let output = run_on(directory, own.as_os_str(), arguments);
+/// `hil run CON-1` on a virtual rig `name`, and the rig with its report.
+fn run(name: &str, arguments: &[&str]) -> (OwnRig, Output) {
+    let rig = OwnRig::new(name, &[("keep-flash = true", "keep-flash = false")]);
+    let arguments = [&["run", "CON-1"], arguments].concat();
+    let output = rig.hil(&arguments).output().expect("the program runs");
     let _ = fs::remove_dir_all(project().join("target/hil/rigs").join(name));
-    output
-}
-
-/// `hil run` on `rig`.
-fn run_on(directory: &Path, rig: &OsStr, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hil"))
-        .args(["run", "CON-1", "--rig"])
-        .arg(rig)
-        .args(arguments)
-        .arg("--output")
-        .arg(directory)
-        .current_dir(project())
-        .env("NO_COLOR", "1")
-        .env("HIL_WIFI_SSID", "attic")
-        .env("HIL_WIFI_PASSPHRASE", "up the stairs")
-        .output()
-        .expect("the program runs")
+    (rig, output)
 }
 
 /// All frames of a capture, in order, with their times in nanoseconds.
@@ -76,14 +55,13 @@ fn holds(bytes: &[u8], wanted: &str) -> bool {
 
 #[test]
 fn the_network_is_recorded_when_asked_for() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let output = run(directory.path(), "test-captured", &["--capture"]);
+    let (rig, output) = run("test-captured", &["--capture"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     let line = "   capture    the network, into `mqtt.pcapng`, passwords in clear";
     assert!(said.lines().any(|said| said == line), "{said}");
 
-    let file = directory.path().join("latest/mqtt.pcapng");
+    let file = rig.report("mqtt.pcapng");
     let frames = frames(&file);
     assert!(frames.is_sorted_by_key(|(nanos, _)| *nanos));
     let payloads: Vec<&[u8]> = frames
@@ -103,17 +81,25 @@ fn the_network_is_recorded_when_asked_for() {
 
 #[test]
 fn nothing_is_recorded_unless_asked_for() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let output = run(directory.path(), "test-not-captured", &[]);
+    let (rig, output) = run("test-not-captured", &[]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(directory.path().join("latest/run.json").is_file());
-    assert!(!directory.path().join("latest/mqtt.pcapng").exists());
+    assert!(rig.report("run.json").is_file());
+    assert!(!rig.report("mqtt.pcapng").exists());
 }
 
 #[test]
 fn on_a_real_rig_it_is_said_that_there_is_nothing_to_capture() {
     let directory = tempfile::tempdir().expect("a directory");
-    let output = run_on(directory.path(), "bench-esp32c3".as_ref(), &["--capture"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_hil"))
+        .args(["run", "CON-1", "--capture", "--rig", "bench-esp32c3"])
+        .arg("--output")
+        .arg(directory.path())
+        .current_dir(project())
+        .env("NO_COLOR", "1")
+        .env("HIL_WIFI_SSID", "attic")
+        .env("HIL_WIFI_PASSPHRASE", "up the stairs")
+        .output()
+        .expect("the program runs");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(

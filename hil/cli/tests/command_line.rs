@@ -1,16 +1,13 @@
 //! The program as it is typed: help, lists, and every way to be told off.
 
-use std::path::{Path, PathBuf};
+#[path = "support/project.rs"]
+mod project;
+
+use std::path::Path;
 use std::process::{Command, Output};
 
 use expect_test::{Expect, expect, expect_file};
-
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the project")
-}
+use project::project;
 
 fn hil(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hil"))

@@ -1,60 +1,32 @@
 //! Deliberate bugs on a virtual rig: caught by the scenario that they name, and gone afterwards.
 #![cfg(unix)]
 
+#[path = "support/own_rig.rs"]
+mod own_rig;
+#[path = "support/project.rs"]
+mod project;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the project")
+use own_rig::OwnRig;
+
+/// A rig called `name`. A mutant of it takes long enough for Ctrl-C to come in between.
+fn rig(name: &str) -> OwnRig {
+    OwnRig::new(
+        name,
+        &[("telemetry-interval-s = 5", "telemetry-interval-s = 60")],
+    )
 }
 
-struct Place {
-    directory: tempfile::TempDir,
-    rig: String,
+fn verify(rig: &OwnRig, mutants: &[&str]) -> Command {
+    rig.hil(&[&["verify", "--seed", "7"], mutants].concat())
 }
 
-impl Place {
-    /// A virtual rig called `name`, so that nobody waits for another's lease.
-    fn new(name: &str) -> Place {
-        let directory = tempfile::tempdir().expect("a directory");
-        let text = std::fs::read_to_string(project().join("rigs/virtual.toml")).expect("the rig");
-        let text = text.replace("name = \"virtual\"", &format!("name = \"{name}\""));
-        // Long enough for Ctrl-C to come in between.
-        let text = text.replace("telemetry-interval-s = 5", "telemetry-interval-s = 60");
-        let rig = directory.path().join(format!("{name}.toml"));
-        std::fs::write(&rig, text).expect("a file");
-        Place {
-            rig: rig.display().to_string(),
-            directory,
-        }
-    }
-
-    fn verify(&self, mutants: &[&str]) -> Command {
-        let mut command = self.hil(&["verify"]);
-        command.args(mutants);
-        command
-    }
-
-    fn hil(&self, arguments: &[&str]) -> Command {
-        let output = self.directory.path().join("out").display().to_string();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hil"));
-        command
-            .args(arguments)
-            .args(["--rig", &self.rig, "--seed", "7", "--output", &output])
-            .current_dir(project())
-            .env("NO_COLOR", "1");
-        command
-    }
-
-    fn report(&self) -> serde_json::Value {
-        let path = self.directory.path().join("out/latest/verify.json");
-        let text = std::fs::read_to_string(&path).expect("a report");
-        serde_json::from_str(&text).expect("JSON")
-    }
+fn report(rig: &OwnRig) -> serde_json::Value {
+    let text = fs::read_to_string(rig.report("verify.json")).expect("a report");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// The first words of each line about a mutant, without times and reasons.
@@ -72,11 +44,11 @@ fn findings(stdout: &str) -> Vec<String> {
 
 #[test]
 fn mutants_are_caught_by_their_scenario_and_leave_the_device_as_it_was() {
-    let place = Place::new("test-verify");
+    let rig = rig("test-verify");
     let mutants = ["help-forgets-a-command", "point-59-refused"];
     // Twice on one flash: what the first verification left would fail the second's baseline.
     for _ in 0..2 {
-        let output = place.verify(&mutants).output().expect("the program runs");
+        let output = verify(&rig, &mutants).output().expect("the program runs");
         let stdout = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(
@@ -90,7 +62,7 @@ fn mutants_are_caught_by_their_scenario_and_leave_the_device_as_it_was() {
             stdout.contains("2 mutants, 2 caught, 0 survived\n"),
             "{stdout}"
         );
-        let report = place.report();
+        let report = report(&rig);
         assert_eq!(report["counts"]["caught"], 2, "{report}");
         assert_eq!(report["mutants"][0]["mutant"], "point-59-refused");
         assert_eq!(report["mutants"][0]["by"], "CMD-1");
@@ -100,9 +72,8 @@ fn mutants_are_caught_by_their_scenario_and_leave_the_device_as_it_was() {
 
 #[test]
 fn ctrl_c_disarms_the_device() {
-    let place = Place::new("test-verify-ctrl-c");
-    let mut child = place
-        .verify(&["interval-too-long", "--verbose"])
+    let rig = rig("test-verify-ctrl-c");
+    let mut child = verify(&rig, &["interval-too-long", "--verbose"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -127,15 +98,15 @@ fn ctrl_c_disarms_the_device() {
     let status = child.wait().expect("its end");
     assert_eq!(status.code(), Some(130), "{rest}");
     assert!(rest.contains("disarming the device"), "{rest}");
-    let report = place.report();
+    let report = report(&rig);
     assert_eq!(
         (&report["interrupted"], &report["exit"]),
         (&"Ctrl-C".into(), &"interrupted".into()),
         "{report}"
     );
     assert_eq!(report["counts"]["not_run"], 1, "{report}");
-    let after = place
-        .hil(&["run", "TEL-3", "--features", "mutants"])
+    let after = rig
+        .hil(&["run", "TEL-3", "--features", "mutants", "--seed", "7"])
         .output()
         .expect("the program runs");
     assert_eq!(

@@ -4,60 +4,22 @@
 //! the firmware, the others wait for it.
 #![cfg(unix)]
 
+#[path = "support/own_rig.rs"]
+mod own_rig;
+#[path = "support/project.rs"]
+mod project;
+
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .expect("the project")
-}
+use own_rig::OwnRig;
+use project::project;
 
-struct Place {
-    directory: tempfile::TempDir,
-    rig: String,
-}
-
-impl Place {
-    /// A virtual rig called `name`.
-    fn new(name: &str) -> Place {
-        let directory = tempfile::tempdir().expect("a directory");
-        let text = std::fs::read_to_string(project().join("rigs/virtual.toml")).expect("the rig");
-        let text = text.replace("name = \"virtual\"", &format!("name = \"{name}\""));
-        let rig = directory.path().join(format!("{name}.toml"));
-        std::fs::write(&rig, text).expect("a file");
-        Place {
-            rig: rig.display().to_string(),
-            directory,
-        }
-    }
-
-    fn output(&self) -> String {
-        self.directory.path().join("out").display().to_string()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hil"));
-        command
-            .arg("run")
-            .args(arguments)
-            .args(["--rig", &self.rig, "--output", &self.output()])
-            .current_dir(project())
-            .env("NO_COLOR", "1");
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the program runs")
-    }
-
-    fn report(&self, file: &str) -> String {
-        let path = Path::new(&self.output()).join("latest").join(file);
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
+fn run(rig: &OwnRig, arguments: &[&str]) -> Output {
+    let arguments = [&["run"], arguments].concat();
+    rig.hil(&arguments).output().expect("the program runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -80,11 +42,11 @@ fn verdicts(stdout: &str) -> Vec<String> {
 
 #[test]
 fn one_seed_gives_one_order_of_verdicts_and_flashes_once() {
-    let place = Place::new("test-twice");
+    let rig = OwnRig::new("test-twice", &[]);
     let arguments = ["CMD-1", "CON-1", "--shuffle", "--seed", "7"];
-    let first = place.run(&arguments);
+    let first = run(&rig, &arguments);
     assert_eq!(first.status.code(), Some(0), "{first:?}");
-    let second = place.run(&arguments);
+    let second = run(&rig, &arguments);
     assert_eq!(second.status.code(), Some(0), "{second:?}");
     let order = verdicts(&text(&first.stdout));
     assert!(
@@ -95,12 +57,9 @@ fn one_seed_gives_one_order_of_verdicts_and_flashes_once() {
     let stderr = text(&second.stderr);
     assert!(stderr.contains("KiB unchanged, compared in"), "{stderr}");
 
-    let events = Path::new(&place.output())
-        .join("latest/events.ndjson")
-        .display()
-        .to_string();
     let replay = Command::new(env!("CARGO_BIN_EXE_hil"))
-        .args(["replay", &events])
+        .arg("replay")
+        .arg(rig.report("events.ndjson"))
         .current_dir(project())
         .output()
         .expect("the program runs");
@@ -113,13 +72,13 @@ fn one_seed_gives_one_order_of_verdicts_and_flashes_once() {
 
 #[test]
 fn sensors_of_the_firmware_want_test_hooks_and_that_is_said() {
-    let place = Place::new("test-no-hooks");
-    let text = std::fs::read_to_string(&place.rig).expect("the rig");
+    let rig = OwnRig::new("test-no-hooks", &[]);
+    let text = fs::read_to_string(&rig.file).expect("the rig");
     let (before, rest) = text.split_once("[fixture]").expect("a fixture");
     let (_, after) = rest.split_once("[network]").expect("a network");
     let own = "[fixture]\nkind = \"firmware\"\n\n[network]";
-    std::fs::write(&place.rig, format!("{before}{own}{after}")).expect("a file");
-    let output = place.run(&["CON-1"]);
+    fs::write(&rig.file, format!("{before}{own}{after}")).expect("a file");
+    let output = run(&rig, &["CON-1"]);
     // Whoever typed the command must mend it: no firmware has failed.
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let stderr = text_of_one_line(&output.stderr);
@@ -135,9 +94,13 @@ fn text_of_one_line(bytes: &[u8]) -> String {
 
 #[test]
 fn ctrl_c_in_a_scenario_cancels_it_and_frees_the_rig() {
-    let place = Place::new("test-ctrl-c");
-    let mut child = place
-        .command(&["TEL-1"])
+    // An interval in which Ctrl-C comes for sure.
+    let rig = OwnRig::new(
+        "test-ctrl-c",
+        &[("telemetry-interval-s = 5", "telemetry-interval-s = 60")],
+    );
+    let mut child = rig
+        .hil(&["run", "TEL-1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -169,13 +132,10 @@ fn ctrl_c_in_a_scenario_cancels_it_and_frees_the_rig() {
         text(&output.stdout)
             .contains("0 passed, 0 failed, 0 crashed, 0 infra, 0 blocked, 1 not run")
     );
-    assert!(
-        place
-            .report("events.ndjson")
-            .contains("\"kind\":\"run-finished\"")
-    );
-    assert!(place.report("junit.xml").ends_with("</testsuites>\n"));
-    let again = place.run(&["CON-1"]);
+    let report = |file| fs::read_to_string(rig.report(file)).expect("a report");
+    assert!(report("events.ndjson").contains("\"kind\":\"run-finished\""));
+    assert!(report("junit.xml").ends_with("</testsuites>\n"));
+    let again = run(&rig, &["CON-1"]);
     assert_eq!(
         again.status.code(),
         Some(0),
