@@ -50,6 +50,19 @@ pub(crate) struct SelectionArguments {
     pub(crate) name: Vec<String>,
 }
 
+/// On which rig.
+#[derive(Debug, Args)]
+pub(crate) struct RigArguments {
+    /// The rig, by name or by the path of its file
+    #[arg(
+        long,
+        value_name = "NAME|PATH",
+        env = "HIL_RIG",
+        default_value = "virtual"
+    )]
+    pub(crate) rig: String,
+}
+
 /// In which order, with which chance.
 #[derive(Debug, Args)]
 pub(crate) struct OrderArguments {
@@ -71,14 +84,8 @@ pub(crate) struct RunArguments {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) order: OrderArguments,
-    /// The rig, by name or by the path of its file
-    #[arg(
-        long,
-        value_name = "NAME|PATH",
-        env = "HIL_RIG",
-        default_value = "virtual"
-    )]
-    pub(crate) rig: String,
+    #[command(flatten)]
+    pub(crate) on: RigArguments,
     /// Use this broker instead of the rig's
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) broker: Option<String>,
@@ -134,14 +141,8 @@ pub(crate) struct PlanArguments {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) order: OrderArguments,
-    /// The rig, by name or by the path of its file
-    #[arg(
-        long,
-        value_name = "NAME|PATH",
-        env = "HIL_RIG",
-        default_value = "virtual"
-    )]
-    pub(crate) rig: String,
+    #[command(flatten)]
+    pub(crate) on: RigArguments,
 }
 
 #[derive(Debug, Args)]
@@ -183,14 +184,8 @@ pub(crate) struct RunnerArguments {
     pub(crate) elf: PathBuf,
     /// Only tests with this in their names
     pub(crate) filters: Vec<String>,
-    /// The rig, by name or by the path of its file
-    #[arg(
-        long,
-        value_name = "NAME|PATH",
-        env = "HIL_RIG",
-        default_value = "virtual"
-    )]
-    pub(crate) rig: String,
+    #[command(flatten)]
+    pub(crate) on: RigArguments,
     /// List the tests instead of running them; touches no hardware
     #[arg(long)]
     pub(crate) list: bool,
@@ -244,14 +239,8 @@ pub(crate) struct VerifyArguments {
     /// List the mutants instead, each with the scenario that must catch it; touches no hardware
     #[arg(long)]
     pub(crate) list: bool,
-    /// The rig, by name or by the path of its file
-    #[arg(
-        long,
-        value_name = "NAME|PATH",
-        env = "HIL_RIG",
-        default_value = "virtual"
-    )]
-    pub(crate) rig: String,
+    #[command(flatten)]
+    pub(crate) on: RigArguments,
     /// The source of all chance; printed, drawn when not given
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,

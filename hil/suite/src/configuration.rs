@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use firmware_wire::TopicLevel;
-use hil_mqtt::{Broker, EmbeddedSettings};
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -204,11 +203,7 @@ async fn a_new_broker_is_applied(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
     let http = Http::of(context, &controller)?;
     let mut ways = Ways::of(context);
-    let settings = EmbeddedSettings {
-        bind: (controller.listen_address(), 0).into(),
-        ..EmbeddedSettings::default()
-    };
-    let broker = Broker::embedded(settings).await.infra("start a broker")?;
+    let broker = controller.start_broker(0).await?;
     let there = controller
         .elsewhere(&broker, controller.base_topic.clone())
         .await?;

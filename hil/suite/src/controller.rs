@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use firmware_wire::{Connection, ControlBody, Hello, MemorySample, Outcome, Provision};
 use hil_bench::{Clock, Device};
-use hil_mqtt::{Broker, Client, ConnectOptions, Message, Qos, Reconnect, Subscription};
+use hil_mqtt::{
+    Broker, Client, ConnectOptions, EmbeddedSettings, Message, Qos, Reconnect, Subscription,
+};
 use hil_rig::{Budget, Limits};
 use hil_runner::{Context, ResultExt as _, ScenarioError};
 use time::OffsetDateTime;
@@ -13,6 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::contract::requests;
 use crate::contract::response::{self, COMMANDS, Command, Response, TEST_ALARM};
+use crate::gate::Gate;
 use crate::ways::Ways;
 
 /// How long a command may take to be answered; the SLA is judged elsewhere, this is for the lost.
@@ -20,7 +23,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long a retained message may take to be delivered.
 const RETAINED_WITHIN: Duration = Duration::from_secs(5);
 /// How long the device may take to find and read all its sensors.
-const MEASURED_WITHIN: Duration = Duration::from_secs(30);
+const ALL_MEASURED_WITHIN: Duration = Duration::from_secs(30);
 /// How long the device may take to the broker: its back-off included.
 pub(crate) const CONNECTED_WITHIN: Duration = Duration::from_secs(40);
 
@@ -166,6 +169,27 @@ impl Controller {
         responses
     }
 
+    /// A broker beside the rig's own, where the device can reach it; port 0 for any that is free.
+    pub(crate) async fn start_broker(&self, port: u16) -> Result<Broker, ScenarioError> {
+        let settings = EmbeddedSettings {
+            bind: (self.listen, port).into(),
+            ..EmbeddedSettings::default()
+        };
+        Broker::embedded(settings).await.infra("start a broker")
+    }
+
+    /// A gate between the device and the rig's broker.
+    pub(crate) async fn gate(&self) -> Result<Gate, ScenarioError> {
+        self.gate_to(&self.broker).await
+    }
+
+    /// A gate between the device and `broker`.
+    pub(crate) async fn gate_to(&self, broker: &Broker) -> Result<Gate, ScenarioError> {
+        Gate::open(self.listen, broker)
+            .await
+            .infra("open a gate to the broker")
+    }
+
     /// Switches all relays off.
     pub(crate) async fn relays_off(&self) -> Result<(), ScenarioError> {
         for relay in 1..=8 {
@@ -198,15 +222,7 @@ impl Controller {
         let mut responses = self.responses().await;
         // The round trip goes through host sockets: hold chip time to wall time meanwhile.
         let _in_flight = self.clock.in_flight();
-        self.client
-            .publish(
-                &self.topic("command/request"),
-                payload.to_vec(),
-                Qos::AtLeastOnce,
-                false,
-            )
-            .await
-            .infra("publish a request")?;
+        self.publish_request(payload.to_vec()).await?;
         let until = self.clock.now() + ANSWER_WITHIN;
         loop {
             let message = self
@@ -331,7 +347,12 @@ impl Controller {
 
     /// Sends a command and does not wait for an answer.
     pub(crate) async fn ask(&self, command: &str) -> Result<(), ScenarioError> {
-        let request = requests::request("nobody-answers", command, "{}");
+        self.publish_request(requests::request("nobody-answers", command, "{}"))
+            .await
+    }
+
+    /// Publishes a request, bytes as they are, and does not wait for an answer.
+    pub(crate) async fn publish_request(&self, request: Vec<u8>) -> Result<(), ScenarioError> {
         self.client
             .publish(
                 &self.topic("command/request"),
@@ -501,7 +522,7 @@ impl Controller {
 
     /// Waits until the device has measured at `count` sensors.
     pub(crate) async fn wait_measured(&self, count: u8) -> Result<(), ScenarioError> {
-        let until = self.clock.now() + MEASURED_WITHIN;
+        let until = self.clock.now() + ALL_MEASURED_WITHIN;
         loop {
             let data = self.command("get_summary", "{}").await?.data;
             if data["active_points"].as_u64() == Some(count.into()) {
@@ -511,7 +532,7 @@ impl Controller {
                 return Err(ScenarioError::failure(
                     format_args!(
                         "{count} sensors measured within {} s",
-                        MEASURED_WITHIN.as_secs()
+                        ALL_MEASURED_WITHIN.as_secs()
                     ),
                     data,
                 ));

@@ -9,7 +9,6 @@ use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenar
 use crate::controller::Controller;
 use crate::figures::Durations;
 use crate::gate::Gate;
-use crate::interruptions::gate;
 use crate::ways::{STEADY, Ways, expect_back_off};
 
 /// Connections of the host that are held at once, how long, and how often each says something meanwhile.
@@ -81,7 +80,7 @@ async fn connections_of_the_host_are_stable(context: &mut Context) -> Outcome {
 #[scenario(id = "CON-3", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min")]
 async fn the_device_holds_its_session(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
-    let mut gate = gate(&controller).await?;
+    let mut gate = controller.gate().await?;
     let mut ways = Ways::of(context);
     controller.send_to(gate.port(), DEVICE_KEEP_ALIVE_S).await?;
     let result = async {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firmware_wire::Connection;
 use hil_bench::Bench;
-use hil_mqtt::{Broker, EmbeddedSettings, Qos, Subscription};
+use hil_mqtt::{Broker, Subscription};
 use hil_runner::{Context, Outcome, ResultExt as _, ScenarioError, ensure, scenario};
 
 use crate::contract::{requests, response};
@@ -40,7 +40,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 #[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min")]
 async fn the_broker_is_away_and_comes_back(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
-    let gate = gate(&controller).await?;
+    let gate = controller.gate().await?;
     let mut ways = Ways::of(context);
     let keep_alive_s = controller.provision.broker.keep_alive_s;
     controller.send_to(gate.port(), keep_alive_s).await?;
@@ -57,18 +57,9 @@ async fn the_broker_is_away_and_comes_back(context: &mut Context) -> Outcome {
 #[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min", needs = ["embedded-broker"])]
 async fn the_broker_starts_anew_and_has_forgotten_all(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
-    let settings = EmbeddedSettings {
-        bind: (controller.listen_address(), 0).into(),
-        ..EmbeddedSettings::default()
-    };
-    let broker = start(&settings).await?;
-    let settings = EmbeddedSettings {
-        bind: (controller.listen_address(), broker.port()).into(),
-        ..settings
-    };
-    let gate = Gate::open(controller.listen_address(), &broker)
-        .await
-        .infra("open a gate")?;
+    let broker = controller.start_broker(0).await?;
+    let port = broker.port();
+    let gate = controller.gate_to(&broker).await?;
     let there = controller
         .elsewhere(&broker, controller.base_topic.clone())
         .await?;
@@ -78,11 +69,7 @@ async fn the_broker_starts_anew_and_has_forgotten_all(context: &mut Context) -> 
     let result = async {
         ways.until_connected(&controller).await?;
         let broker = Some(broker);
-        let away = Away::Broker {
-            gate,
-            broker,
-            settings,
-        };
+        let away = Away::Broker { gate, broker, port };
         interruptions(context, &there, &mut ways, away).await
     };
     let result = result.await;
@@ -94,7 +81,7 @@ async fn the_broker_starts_anew_and_has_forgotten_all(context: &mut Context) -> 
 #[scenario(id = "CON-4", category = "connectivity", tags = ["nightly", "release"], timeout = "10 min")]
 async fn a_silent_broker_is_noticed_and_told_again(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
-    let gate = gate(&controller).await?;
+    let gate = controller.gate().await?;
     let mut ways = Ways::of(context);
     controller.send_to(gate.port(), LINK_KEEP_ALIVE_S).await?;
     let result = async {
@@ -131,7 +118,7 @@ enum Away {
     Broker {
         gate: Gate,
         broker: Option<Broker>,
-        settings: EmbeddedSettings,
+        port: u16,
     },
     /// The broker's voice: what the device says is swallowed.
     Silence(Gate),
@@ -158,12 +145,8 @@ impl Away {
     async fn end(&mut self, context: &Context, controller: &Controller) -> Outcome {
         match self {
             Self::Gate(gate) => gate.reopen().await.infra("open the gate again"),
-            Self::Broker {
-                gate,
-                broker,
-                settings,
-            } => {
-                *broker = Some(start(settings).await?);
+            Self::Broker { gate, broker, port } => {
+                *broker = Some(controller.start_broker(*port).await?);
                 // Only then can the host see what the device has to say.
                 host_is_back(controller).await?;
                 gate.reopen().await.infra("open the gate again")
@@ -305,17 +288,7 @@ async fn expect_events(
 async fn ask(controller: &Controller, cmd_id: &str, point: u64) -> Outcome {
     let parameters = format!("{{\"point_id\":{point}}}");
     let request = requests::request(cmd_id, "get_point", &parameters);
-    controller
-        .client
-        .publish(
-            &controller.topic("command/request"),
-            request,
-            Qos::AtLeastOnce,
-            false,
-        )
-        .await
-        .infra("publish a request")
-        .map(drop)
+    controller.publish_request(request).await
 }
 
 /// Waits for the answers to the requests of interruption `number`: each once, in order.
@@ -360,19 +333,6 @@ fn set_link(context: &Context, up: bool) {
     if let Some(rig) = context.bench_as::<Bench>().virtual_rig() {
         rig.set_link(up);
     }
-}
-
-/// A gate between the device and the broker.
-pub(crate) async fn gate(controller: &Controller) -> Result<Gate, ScenarioError> {
-    Gate::open(controller.listen_address(), &controller.broker)
-        .await
-        .infra("open a gate to the broker")
-}
-
-async fn start(settings: &EmbeddedSettings) -> Result<Broker, ScenarioError> {
-    Broker::embedded(settings.clone())
-        .await
-        .infra("start a broker")
 }
 
 /// Waits until the host's client is connected again and has subscribed anew.

@@ -199,16 +199,7 @@ async fn a_burst_is_delivered_whole_and_in_order(context: &mut Context) -> Outco
         let relay = number % 8 + 1;
         let parameters = format!(r#"{{"relay_id":{relay},"state":"TOGGLE"}}"#);
         let request = requests::request(&format!("burst-{number}"), "set_relay", &parameters);
-        controller
-            .client
-            .publish(
-                &controller.topic("command/request"),
-                request,
-                Qos::AtLeastOnce,
-                false,
-            )
-            .await
-            .infra("publish a request")?;
+        controller.publish_request(request).await?;
         let state = if number / 8 % 2 == 0 { "ON" } else { "OFF" };
         expected.push(format!("relay {relay} {state} by command"));
     }

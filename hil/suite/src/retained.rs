@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use firmware_wire::{ControlBody, Hello, ResetReason};
 use hil_bench::Bench;
-use hil_mqtt::{Broker, Client, EmbeddedSettings, Message, Qos, Subscription};
+use hil_mqtt::{Client, Message, Qos, Subscription};
 use hil_runner::{Context, Outcome, PrepareError, ResultExt as _, ScenarioError, ensure, scenario};
 
 use crate::contract::requests;
@@ -91,9 +91,7 @@ async fn a_restart_shows_in_the_retained_topics(context: &mut Context) -> Outcom
 #[scenario(id = "TEL-5", category = "telemetry", tags = ["nightly", "release"], timeout = "120 s")]
 async fn a_lost_device_leaves_its_will(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
-    let mut gate = Gate::open(controller.listen_address(), &controller.broker)
-        .await
-        .infra("open a gate to the broker")?;
+    let mut gate = controller.gate().await?;
     let mut ways = Ways::of(context);
     let keep_alive_s = controller.provision.broker.keep_alive_s;
     controller.send_to(gate.port(), keep_alive_s).await?;
@@ -134,7 +132,7 @@ async fn left(
 async fn a_broker_that_forgot_all_has_the_retained_topics_again(context: &mut Context) -> Outcome {
     let controller = context.state::<Controller>();
     let mut ways = Ways::of(context);
-    let broker = new_broker(&controller, 0).await?;
+    let broker = controller.start_broker(0).await?;
     let port = broker.port();
     controller
         .send_to(port, controller.provision.broker.keep_alive_s)
@@ -142,7 +140,7 @@ async fn a_broker_that_forgot_all_has_the_retained_topics_again(context: &mut Co
     let result = async {
         ways.until_connected(&controller).await?;
         broker.stop().await.infra("stop the broker")?;
-        let anew = new_broker(&controller, port).await?;
+        let anew = controller.start_broker(port).await?;
         ways.until_connected(&controller).await?;
         let there = controller
             .elsewhere(&anew, controller.base_topic.clone())
@@ -160,14 +158,6 @@ async fn a_broker_that_forgot_all_has_the_retained_topics_again(context: &mut Co
     };
     let result = result.await;
     result.and(controller.send_back(&mut ways).await)
-}
-
-async fn new_broker(controller: &Controller, port: u16) -> Result<Broker, ScenarioError> {
-    let settings = EmbeddedSettings {
-        bind: (controller.listen_address(), port).into(),
-        ..EmbeddedSettings::default()
-    };
-    Broker::embedded(settings).await.infra("start a broker")
 }
 
 /// A request that the broker has retained is carried out when it is published, and not once more when

@@ -11,7 +11,7 @@ use crate::{project, settings};
 pub(crate) fn plan(arguments: &PlanArguments) -> Result<ExitCode, Stop> {
     let selection = settings::selection(&arguments.selection, arguments.all);
     let (seed, order) = settings::order(&arguments.order);
-    let rig = Rig::find(&arguments.rig, &project::root()?)?;
+    let rig = Rig::find(&arguments.on.rig, &project::root()?)?;
     let catalogue = settings::runnable(super::scenarios(), &selection);
     let plan = settings::plan(&catalogue, &selection, order)
         .map_err(|reason| super::nothing_selected(&reason))?;

@@ -111,7 +111,7 @@ fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
     let root = project::root()?;
     let selection = settings::selection(&arguments.selection, arguments.all);
     let (seed, order) = settings::order(&arguments.order);
-    let mut rig = Rig::find(&arguments.rig, &root)?;
+    let mut rig = Rig::find(&arguments.on.rig, &root)?;
     if let Some(broker) = &arguments.broker {
         let (host, port) = settings::broker(broker).map_err(Stop::usage)?;
         rig.broker.endpoint = BrokerEndpoint::External {
@@ -160,7 +160,7 @@ fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
 
 /// The options that make another run like this one.
 fn again(arguments: &RunArguments, seed: u64) -> String {
-    let mut options = format!("--rig {} --seed {seed}", arguments.rig);
+    let mut options = format!("--rig {} --seed {seed}", arguments.on.rig);
     if let Some(broker) = &arguments.broker {
         options.push_str(&format!(" --broker {broker}"));
     }

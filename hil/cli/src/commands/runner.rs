@@ -24,7 +24,7 @@ const RIG_LOOKS: Duration = Duration::from_millis(200);
 /// Lists or runs.
 pub(crate) async fn runner(arguments: RunnerArguments) -> Result<ExitCode, Stop> {
     let root = project::root()?;
-    let rig = Rig::find(&arguments.rig, &root)?;
+    let rig = Rig::find(&arguments.on.rig, &root)?;
     let image = FirmwareImage::load_any(&arguments.elf, &rig.device.chip)
         .map_err(|error| super::bench_stop(&error.into()))?;
     let program = ontarget::inspect(&image).map_err(|error| {

@@ -165,10 +165,13 @@ fn settings_of(arguments: &VerifyArguments) -> Result<run::Settings, Stop> {
         seed: arguments.seed,
         shuffle: false,
     });
-    let rig = Rig::find(&arguments.rig, &root)?;
+    let rig = Rig::find(&arguments.on.rig, &root)?;
     let features = ["mutants".to_owned()];
     let image = ImageSource::Built(run::firmware_of(&rig, &root, &features)?);
-    let again = format!("--rig {} --seed {seed} --features mutants", arguments.rig);
+    let again = format!(
+        "--rig {} --seed {seed} --features mutants",
+        arguments.on.rig
+    );
     Ok(run::Settings {
         rig: rig.resolve(|name| std::env::var(name).ok())?,
         root,
