@@ -153,6 +153,8 @@ pub(crate) struct Pacer<A> {
     in_flight: u32,
     flat_out: u32,
     traffic: Option<Duration>,
+    /// Until when it has not settled, whoever sleeps.
+    slow_traffic: Option<Duration>,
     alarms: BTreeMap<(Duration, Id), A>,
     pollers: BTreeMap<Id, PollerState>,
     next_id: Id,
@@ -175,6 +177,7 @@ impl<A> Pacer<A> {
             in_flight: 0,
             flat_out: 0,
             traffic: None,
+            slow_traffic: None,
             alarms: BTreeMap::new(),
             pollers: BTreeMap::new(),
             next_id: 0,
@@ -209,6 +212,12 @@ impl<A> Pacer<A> {
     /// Bytes left for a host socket or came from one.
     pub(crate) fn note_traffic(&mut self, wall: Duration) {
         self.traffic = Some(wall);
+    }
+
+    /// As [`Pacer::note_traffic`], where those who get the bytes may sleep while these are on their way.
+    pub(crate) fn note_slow_traffic(&mut self, wall: Duration) {
+        self.note_traffic(wall);
+        self.slow_traffic = Some(wall + self.pace.settle);
     }
 
     /// Adds an alarm at this chip time; one in the past fires at the next step.
@@ -364,6 +373,7 @@ impl<A> Pacer<A> {
     /// them is worth its while.
     pub(crate) fn waits_for_peers(&self, wall: Duration) -> bool {
         self.pace.peers == Peers::Here
+            && self.slow_traffic.is_none_or(|end| wall >= end)
             && self.in_flight == 0
             && !self.alarms.is_empty()
             && self.settling(wall).is_some()

@@ -1,22 +1,31 @@
 //! Whether this process has anything to do: all its other threads asleep.
 //!
 //! What the device sends travels through the host's sockets to a broker and on to whoever waits for it. When all of
-//! these are threads of this process, and all of its threads sleep, then nobody is about to answer: each was woken
-//! in the moment its bytes came, and went back to sleep when it had seen to them. That is known sooner, and for more
-//! certain, than after a fixed time.
+//! these are threads of this process, and all of its threads sleep and go on sleeping, then nobody is about to answer.
+//! That is known sooner, and for more certain, than after a fixed time.
 //!
-//! Source: proc(5), `/proc/[pid]/task/[tid]/stat`, field 3. Elsewhere than on Linux nobody is ever known to sleep.
+//! One look at threads that wake one another may find each asleep in turn. So two looks are compared: the kernel
+//! counts how often each thread was given a processor, and where no count has changed, nobody was.
+//!
+//! Source: proc(5), `/proc/[pid]/task/[tid]/stat`, field 3; Linux, `Documentation/scheduler/sched-stats`, `schedstat`,
+//! field 3. Where these are not to be had nobody is ever known to sleep.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How often each thread was given a processor; `None` when one of them works.
+type Sleepers = Option<BTreeMap<OsString, u64>>;
 
 /// Looks at the other threads of this process, from the thread that made it.
 #[derive(Debug)]
 pub(crate) struct Quiet {
     /// This thread's directory, which is left out; `None` where there is none.
     own: Option<PathBuf>,
-    /// The last look found all asleep.
-    once: bool,
+    /// What the look before found.
+    before: Sleepers,
 }
 
 impl Quiet {
@@ -24,42 +33,59 @@ impl Quiet {
     pub(crate) fn new() -> Quiet {
         let own = fs::read_link("/proc/thread-self").ok();
         Quiet {
-            own: own.map(|link| PathBuf::from("/proc").join(link)),
-            once: false,
+            own: own.map(|link| Path::new("/proc").join(link)),
+            before: None,
         }
     }
 
-    /// Looks; true when all other threads sleep and did at the look before. Twice, because what the kernel has not
-    /// delivered yet wakes nobody.
+    /// Looks; true when all other threads sleep, and have slept since the look before.
     pub(crate) fn look(&mut self) -> bool {
-        let now = self.all_sleep();
-        let before = std::mem::replace(&mut self.once, now);
-        before && self.once
+        let now = self.sleepers();
+        let slept = now.is_some() && now == self.before;
+        self.before = now;
+        slept
     }
 
     /// Whatever was seen is of the past.
     pub(crate) fn forget(&mut self) {
-        self.once = false;
+        self.before = None;
     }
 
-    fn all_sleep(&self) -> bool {
-        let Some(own) = &self.own else { return false };
-        let Some(tasks) = own.parent().and_then(|tasks| fs::read_dir(tasks).ok()) else {
-            return false;
-        };
-        tasks.flatten().all(|task| {
-            let task = task.path();
-            // One that has ended meanwhile does nothing more.
-            task == *own || fs::read(task.join("stat")).map_or(true, |stat| sleeps(&stat))
-        })
+    fn sleepers(&self) -> Sleepers {
+        let own = self.own.as_ref()?;
+        let mut sleepers = BTreeMap::new();
+        for task in fs::read_dir(own.parent()?).ok()? {
+            let task = task.ok()?.path();
+            if task == *own {
+                continue;
+            }
+            match turns_of_sleeper(&task) {
+                Ok(turns) => drop(sleepers.insert(task.file_name()?.to_owned(), turns?)),
+                // It has ended meanwhile: the look before knew it, so this is another picture.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => return None,
+            }
+        }
+        Some(sleepers)
     }
+}
+
+/// How often the thread was given a processor; `None` when it has one, or waits for one.
+fn turns_of_sleeper(task: &Path) -> io::Result<Option<u64>> {
+    let turns = turns(&fs::read_to_string(task.join("schedstat"))?);
+    // In this order: whoever got its turn after the count was read is awake, or slept and is counted next time.
+    Ok(turns.filter(|_| fs::read(task.join("stat")).is_ok_and(|stat| sleeps(&stat))))
+}
+
+fn turns(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().nth(2)?.parse().ok()
 }
 
 /// Whether a thread sleeps until something wakes it. The name before the state may hold anything, parentheses too.
 fn sleeps(stat: &[u8]) -> bool {
     let name_ends = stat.iter().rposition(|byte| *byte == b')');
     let state = name_ends.and_then(|at| stat.get(at + 2));
-    state.is_some_and(|state| b"SZXxIt".contains(state))
+    state.is_some_and(|state| b"SZXxI".contains(state))
 }
 
 #[cfg(test)]
@@ -77,5 +103,12 @@ mod tests {
         check("12 (cut", false);
         check("12 (cut)", false);
         check("", false);
+    }
+
+    #[test]
+    fn turns_are_the_third_number() {
+        assert_eq!(turns("608186 1380420 2\n"), Some(2));
+        assert_eq!(turns("608186 1380420"), None);
+        assert_eq!(turns("0 0 many"), None);
     }
 }

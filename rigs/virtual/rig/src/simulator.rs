@@ -34,8 +34,10 @@ const SOCKETS_EVERY: Duration = Duration::from_micros(200);
 /// A gateway that always wants to be called at once gets this much chip time in between.
 const GATEWAY_STEP: Duration = Duration::from_micros(20);
 
-/// Wall time between two looks whether anybody may still answer what the device sent.
-const PEERS_EVERY: Duration = Duration::from_micros(300);
+/// Wall time between two looks whether anybody may still answer what the device sent, at least.
+const PEERS_EVERY: Duration = Duration::from_micros(500);
+/// And at least so many times what the last look took: looking must not become the work.
+const PEERS_SHARE: u32 = 4;
 
 /// What others ask of the network.
 pub(crate) enum Command {
@@ -82,6 +84,8 @@ pub(crate) struct Simulator {
     quiet: Option<Quiet>,
     /// Wall time of the next look at who may answer.
     look_at_peers: Duration,
+    /// Times that bytes crossed a host socket.
+    traffic: u64,
 }
 
 impl Simulator {
@@ -106,6 +110,7 @@ impl Simulator {
             slept: Duration::ZERO,
             quiet: None,
             look_at_peers: Duration::ZERO,
+            traffic: 0,
         }
     }
 
@@ -123,11 +128,14 @@ impl Simulator {
         let mut view = self.look();
         while !shared.is_stopping() {
             if shared.take_dirty() {
+                if let Some(quiet) = &mut self.quiet {
+                    quiet.forget();
+                }
                 self.obey();
                 view = self.look();
                 self.called = true;
             }
-            self.look_after_peers();
+            self.look_after_peers(&view);
             let step = shared.pacer.lock().next(self.now(&view));
             if self.called && matches!(step, Step::StandForPoll { .. } | Step::Sleep { .. }) {
                 self.called = false;
@@ -211,7 +219,9 @@ impl Simulator {
     fn exchange(&mut self, chip: Duration, frames: Vec<Vec<u8>>) {
         #[cfg(unix)]
         if self.line.lock().serve(&self.shared) {
-            self.note_traffic(self.shared.wall());
+            // The kernel hands these bytes over in its own time: nobody is awake meanwhile.
+            let wall = self.shared.wall();
+            self.shared.pacer.lock().note_slow_traffic(wall);
         }
         let now = nanos(chip);
         for frame in &frames {
@@ -230,6 +240,7 @@ impl Simulator {
     }
 
     fn note_traffic(&mut self, wall: Duration) {
+        self.traffic += 1;
         self.shared.pacer.lock().note_traffic(wall);
         if let Some(quiet) = &mut self.quiet {
             quiet.forget();
@@ -290,18 +301,29 @@ impl Simulator {
         self.slept += started.elapsed();
     }
 
-    /// Ends the time in which the chip is held back for answers, when nobody is left who could give one.
-    fn look_after_peers(&mut self) {
+    /// Ends the time in which the chip is held back for answers, when nobody is left who could give one. What was
+    /// answered already must not lie in a socket then: the network is asked last.
+    fn look_after_peers(&mut self, view: &View) {
         let wall = self.shared.wall();
+        let waits = self.shared.pacer.lock().waits_for_peers(wall);
         let Some(quiet) = &mut self.quiet else { return };
-        if wall < self.look_at_peers || !self.shared.pacer.lock().waits_for_peers(wall) {
+        if !waits || self.called {
+            quiet.forget();
             return;
         }
-        if quiet.look() {
-            quiet.forget();
-            self.shared.pacer.lock().settle();
+        if wall < self.look_at_peers {
+            return;
         }
-        self.look_at_peers = self.shared.wall() + PEERS_EVERY;
+        let quiet = quiet.look();
+        let looked = self.shared.wall();
+        self.look_at_peers = looked + PEERS_EVERY.max((looked - wall) * PEERS_SHARE);
+        if quiet {
+            let traffic = self.traffic;
+            self.exchange(view.chip, Vec::new());
+            if self.traffic == traffic && !self.shared.is_dirty() {
+                self.shared.pacer.lock().settle();
+            }
+        }
     }
 
     fn sleep(&mut self, until: Duration) {

@@ -237,6 +237,20 @@ fn traffic_has_settled_when_nobody_is_left_who_could_answer() {
 }
 
 #[test]
+fn traffic_that_is_slow_settles_no_sooner() {
+    let mut world = world();
+    world.pacer = Pacer::new(Pace {
+        peers: Peers::Here,
+        ..Pace::default()
+    });
+    world.pacer.add_alarm(SECOND, "alarm");
+    world.pacer.note_slow_traffic(MS);
+    world.pacer.note_traffic(MS * 10);
+    assert!(!world.pacer.waits_for_peers(MS * 20));
+    assert!(world.pacer.waits_for_peers(MS * 21));
+}
+
+#[test]
 fn whoever_is_in_another_process_gets_the_whole_time_to_answer() {
     let mut world = world();
     world.pacer.add_alarm(SECOND, "alarm");
