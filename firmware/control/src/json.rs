@@ -183,9 +183,28 @@ mod tests {
         );
     }
 
+    /// Any characters, those that JSON escapes among them: a `String` of proptest has no control characters.
+    fn any_text() -> impl Strategy<Value = String> {
+        let character = prop_oneof![
+            any::<char>(),
+            prop::char::range('\0', '\x1f'),
+            prop::sample::select(&['"', '\\', '/', '\x7f', 'é'][..]),
+        ];
+        prop::collection::vec(character, 0..20).prop_map(|text| text.into_iter().collect())
+    }
+
+    #[test]
+    fn escapes_are_as_short_as_they_can_be() {
+        let text = write(|o| o.text("t", "a\"b\\c\n\r\t\u{8}\u{c}\u{1}\u{1f}\u{7f}é"));
+        assert_eq!(
+            text,
+            "{\"t\":\"a\\\"b\\\\c\\n\\r\\t\\b\\f\\u0001\\u001f\u{7f}é\"}"
+        );
+    }
+
     proptest! {
         #[test]
-        fn any_text_comes_back(name: String, value: String) {
+        fn any_text_comes_back(name in any_text(), value in any_text()) {
             let text = write(|o| o.text(&name, &value));
             let parsed: serde_json::Value = serde_json::from_str(&text).expect("valid JSON");
             prop_assert_eq!(parsed[&name].as_str(), Some(value.as_str()));

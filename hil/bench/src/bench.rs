@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hil_rig::{BrokerEndpoint, FixtureKind, Probe, ResolvedRig};
+use hil_rig::{FixtureKind, Probe, ResolvedRig};
 use time::OffsetDateTime;
 use tokio::sync::{broadcast, mpsc};
 use virtual_rig::{Peers, VirtualRig};
@@ -46,6 +46,10 @@ pub struct OpenOptions {
     pub events: Option<mpsc::UnboundedSender<StampedEvent>>,
     /// Where the simulated network's traffic is recorded, as pcapng; nothing on a real rig.
     pub capture: Option<PathBuf>,
+    /// Everybody who may answer what the device sends over the simulated network is a thread of this
+    /// process: broker, clients, servers. Then chip time is held back for them no longer than they
+    /// take.
+    pub peers_are_here: bool,
     /// The date at bench time zero.
     pub epoch: OffsetDateTime,
     /// A device that says nothing for this long, bench time, is silent: a crash.
@@ -62,6 +66,7 @@ impl OpenOptions {
             purpose: purpose.into(),
             events: None,
             capture: None,
+            peers_are_here: false,
             epoch: OffsetDateTime::now_utc(),
             silence: Duration::from_secs(30),
         }
@@ -132,9 +137,11 @@ impl Bench {
                 epoch: options.epoch.into(),
                 state_directory: state_directory.clone(),
                 fixture: rig.rig.fixture.as_ref(),
-                peers: match rig.rig.broker.endpoint {
-                    BrokerEndpoint::Embedded { .. } => Peers::Here,
-                    BrokerEndpoint::External { .. } => Peers::Anywhere,
+                broker_elsewhere: rig.rig.broker_elsewhere(),
+                peers: if options.peers_are_here {
+                    Peers::Here
+                } else {
+                    Peers::Anywhere
                 },
                 capture: options.capture.clone(),
             })?),

@@ -76,6 +76,15 @@ pub enum BenchError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The simulated network has to lead to a broker whose address nobody knows.
+    #[error("nobody knows the address of the broker `{host}`")]
+    BrokerHost {
+        /// Its host.
+        host: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The image can't be used.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -210,6 +219,7 @@ impl BenchError {
             | Self::ProbePermission { .. }
             | Self::Probe { .. }
             | Self::VirtualRig { .. }
+            | Self::BrokerHost { .. }
             | Self::FixturePort { .. }
             | Self::FixtureSilent { .. }
             | Self::FixtureVersion { .. }
@@ -250,6 +260,9 @@ impl BenchError {
                 "on Linux install the udev rules of probe-rs \
                  (https://probe.rs/docs/getting-started/probe-setup) and plug the probe in again"
                     .into()
+            }
+            Self::BrokerHost { .. } => {
+                "check the name, or give the broker's address: `--broker 192.168.1.20:1883`".into()
             }
             Self::Probe { .. } => "check the cable, then plug the board out and in again".into(),
             Self::Image(error) => return error.hint(),

@@ -196,7 +196,7 @@ struct Inner {
     rtt: Option<u32>,
     code: Vec<Range<u32>>,
     defmt: Option<Defmt>,
-    /// Made when it is first asked for: most runs see no backtrace.
+    /// Made when it is first asked for: most runs see no backtrace. See `prepare_backtraces`.
     symbolizer: OnceLock<Option<Symbolizer>>,
 }
 
@@ -303,6 +303,18 @@ impl FirmwareImage {
 
     pub(crate) fn defmt(&self) -> Option<&Defmt> {
         self.inner.defmt.as_ref()
+    }
+
+    /// Makes what a backtrace needs, on a thread of its own: a crash is no moment to read debug
+    /// information.
+    pub(crate) fn prepare_backtraces(&self) {
+        let image = self.clone();
+        // Without a thread the first backtrace waits for it.
+        let _ = std::thread::Builder::new()
+            .name("hil-symbols".into())
+            .spawn(move || {
+                image.symbolizer();
+            });
     }
 
     pub(crate) fn symbolizer(&self) -> Option<&Symbolizer> {

@@ -57,4 +57,5 @@ pub use image::{FirmwareImage, ImageError};
 pub use lease::{FileLeases, Holder, Lease, Leases};
 pub use provision::provision;
 pub use shared::{Losses, Received};
+pub use simulated::wiring;
 pub use tasks::TaskSize;

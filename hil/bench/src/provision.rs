@@ -33,12 +33,11 @@ pub fn provision(rig: &ResolvedRig, broker_port: u16) -> Result<Provision, Bench
             *level = TopicLevel::Custom(fit("a topic level", value)?);
         }
     }
-    let host = &rig.rig.broker.device_host;
     Ok(Provision {
         device_id: fit("a device id", &device.device_id)?,
         network,
         broker: Broker {
-            host: fit("a broker's address", host)?,
+            host: fit("a broker's address", &rig.rig.broker_for_device())?,
             port: broker_port,
             keep_alive_s: rig.rig.broker.keep_alive_s,
             credentials,
@@ -47,7 +46,7 @@ pub fn provision(rig: &ResolvedRig, broker_port: u16) -> Result<Provision, Bench
         topic_levels,
         telemetry_interval_s: device.telemetry_interval_s,
         retain_telemetry: device.retain_telemetry,
-        time_server: fit("a time server", host)?,
+        time_server: fit("a time server", &rig.rig.broker.device_host)?,
     })
 }
 

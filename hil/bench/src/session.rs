@@ -397,6 +397,7 @@ impl Worker {
             }
             monitor => *monitor = Some(Monitor::new(image.clone(), self.silence)),
         }
+        image.prepare_backtraces();
         self.image = Some(image.clone());
     }
 

@@ -2,13 +2,15 @@
 
 use std::{
     any::Any,
+    io,
+    net::{IpAddr, ToSocketAddrs as _},
     path::PathBuf,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
 
-use hil_rig::{Fixture, FixtureKind, VirtualProbe};
+use hil_rig::{BROKER_ELSEWHERE, Fixture, FixtureKind, VirtualProbe};
 use virtual_rig::{
     ChipClock, FixtureSettings, Pace, Peers, PollLimits, Poller, RigEventKind, VirtualRig,
     VirtualRigSettings,
@@ -102,6 +104,8 @@ pub(crate) struct Start<'r> {
     pub(crate) state_directory: PathBuf,
     /// What is on its pins.
     pub(crate) fixture: Option<&'r Fixture>,
+    /// The host of a broker that is not on this computer.
+    pub(crate) broker_elsewhere: Option<&'r str>,
     /// Who may answer what the device sends.
     pub(crate) peers: Peers,
     /// Where its network traffic is recorded.
@@ -118,6 +122,7 @@ pub(crate) fn start(start: Start<'_>) -> Result<VirtualRig, BenchError> {
     if let Some(directory) = flash_file.as_deref().and_then(|file| file.parent()) {
         std::fs::create_dir_all(directory).map_err(|error| failed(Box::new(error)))?;
     }
+    let elsewhere = start.broker_elsewhere.map(address_of).transpose()?;
     let settings = VirtualRigSettings {
         seed: start.seed,
         mac: start.probe.mac,
@@ -131,13 +136,32 @@ pub(crate) fn start(start: Start<'_>) -> Result<VirtualRig, BenchError> {
             peers: start.peers,
         },
         capture: start.capture,
+        hosts: elsewhere
+            .map(|address| (BROKER_ELSEWHERE, address))
+            .into_iter()
+            .collect(),
         fixture: start.fixture.map(wiring).unwrap_or_default(),
         ..VirtualRigSettings::new(start.name)
     };
     VirtualRig::start(settings).map_err(|error| failed(Box::new(error)))
 }
 
-fn wiring(fixture: &Fixture) -> FixtureSettings {
+/// The address of `host`; an IPv4 one, if it has several.
+fn address_of(host: &str) -> Result<IpAddr, BenchError> {
+    let unknown = |source| BenchError::BrokerHost {
+        host: host.to_owned(),
+        source,
+    };
+    let addresses = (host, 0).to_socket_addrs().map_err(unknown)?;
+    addresses
+        .map(|address| address.ip())
+        .min_by_key(IpAddr::is_ipv6)
+        .ok_or_else(|| unknown(io::ErrorKind::NotFound.into()))
+}
+
+/// How the fixture of a virtual rig is wired to its chip; no sensors are on the bus yet.
+#[must_use]
+pub fn wiring(fixture: &Fixture) -> FixtureSettings {
     let FixtureKind::Virtual(wired) = &fixture.kind else {
         return FixtureSettings::default();
     };

@@ -536,6 +536,7 @@ fn broker(
     Some(Broker {
         endpoint: endpoint?,
         device_host: device_host?,
+        is_overridden: false,
         keep_alive_s: keep_alive.map_or(60, |keep_alive| keep_alive.value),
     })
 }

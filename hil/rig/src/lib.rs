@@ -26,6 +26,6 @@ pub use fixture::{
 pub use problem::{Problem, suggestion};
 pub use resolve::{BrokerLogin, ResolvedNetwork, ResolvedRig, Secret};
 pub use rig::{
-    Broker, BrokerEndpoint, Budget, Device, Limits, Network, Pace, Probe, Rig, TopicLevel,
-    UsbProbe, UsbSelector, VirtualProbe, WireProtocol,
+    BROKER_ELSEWHERE, Broker, BrokerEndpoint, Budget, Device, Limits, Network, Pace, Probe, Rig,
+    TopicLevel, UsbProbe, UsbSelector, VirtualProbe, WireProtocol,
 };

@@ -48,7 +48,35 @@ impl Rig {
     pub fn is_virtual(&self) -> bool {
         matches!(self.probe, Probe::Virtual(_))
     }
+
+    /// Where the device finds its broker: a host name or an IPv4 address. On the virtual rig a broker on
+    /// another host has an address of the simulated network, [`BROKER_ELSEWHERE`].
+    #[must_use]
+    pub fn broker_for_device(&self) -> String {
+        match self.broker_elsewhere() {
+            Some(_) if self.is_virtual() => BROKER_ELSEWHERE.to_string(),
+            Some(host) if self.broker.is_overridden => host.to_owned(),
+            _ => self.broker.device_host.clone(),
+        }
+    }
+
+    /// The host of a broker that is not on this computer, as the host sees it.
+    #[must_use]
+    pub fn broker_elsewhere(&self) -> Option<&str> {
+        match &self.broker.endpoint {
+            BrokerEndpoint::External { host, .. }
+                if host != "localhost" && *host != Ipv4Addr::LOCALHOST.to_string() =>
+            {
+                Some(host)
+            }
+            _ => None,
+        }
+    }
 }
+
+/// On the virtual rig: the address that a broker has for the device when it is not on this computer. It is
+/// nobody else's (RFC 5737), and the way there leads through the gateway.
+pub const BROKER_ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// The device under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,8 +213,11 @@ pub enum Network {
 pub struct Broker {
     /// Which broker.
     pub endpoint: BrokerEndpoint,
-    /// Its address as the device sees it; a host name or an IPv4 address, 1 to 64 bytes.
+    /// Its address as the device sees it; a host name or an IPv4 address, 1 to 64 bytes. For an embedded
+    /// broker that is this computer. The device asks there for the time, too.
     pub device_host: String,
+    /// Another broker than the rig file's was asked for: `device_host` says nothing about it.
+    pub is_overridden: bool,
     /// The device's keep-alive, seconds (MQTT 3.1.1, 3.1.2.10).
     pub keep_alive_s: u16,
 }

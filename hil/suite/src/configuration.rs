@@ -207,7 +207,8 @@ async fn a_new_broker_is_applied(context: &mut Context) -> Outcome {
     let there = controller
         .elsewhere(&broker, controller.base_topic.clone())
         .await?;
-    let host = controller.provision.broker.host.as_str();
+    let host = controller.provision_here(broker.port()).broker.host;
+    let host = host.as_str();
     let result = async {
         let change = json!({"mqtt_broker": host, "mqtt_port": broker.port()});
         changed(context, &controller, http, &change).await?;

@@ -476,19 +476,26 @@ impl Controller {
         }
     }
 
-    /// Sends the device to another port of the broker's host.
-    pub(crate) async fn send_to_broker(&self, port: u16) -> Result<(), ScenarioError> {
-        let mut elsewhere = self.provision.clone();
-        elsewhere.broker.port = port;
-        self.control(ControlBody::Provision(elsewhere)).await
+    /// What the device is told when its broker is at a port of this computer, wherever the run's own is.
+    pub(crate) fn provision_here(&self, port: u16) -> Provision {
+        let mut here = self.provision.clone();
+        // This computer serves the time.
+        here.broker.host = here.time_server.clone();
+        here.broker.port = port;
+        here
     }
 
-    /// Sends the device to another port of the broker's host, with another keep-alive.
+    /// Sends the device to a port of this computer.
+    pub(crate) async fn send_to_broker(&self, port: u16) -> Result<(), ScenarioError> {
+        self.control(ControlBody::Provision(self.provision_here(port)))
+            .await
+    }
+
+    /// Sends the device to a port of this computer, with another keep-alive.
     pub(crate) async fn send_to(&self, port: u16, keep_alive_s: u16) -> Result<(), ScenarioError> {
-        let mut elsewhere = self.provision.clone();
-        elsewhere.broker.port = port;
-        elsewhere.broker.keep_alive_s = keep_alive_s;
-        self.control(ControlBody::Provision(elsewhere)).await
+        let mut here = self.provision_here(port);
+        here.broker.keep_alive_s = keep_alive_s;
+        self.control(ControlBody::Provision(here)).await
     }
 
     /// Sends the device back and waits until it has a session that it had not before.

@@ -249,8 +249,7 @@ async fn send_behind_tls(
     let broker = TlsBroker::start(controller.listen_address(), address, settings)
         .await
         .infra("put TLS before the broker")?;
-    let mut provision = controller.provision.clone();
-    provision.broker.port = broker.port();
+    let mut provision = controller.provision_here(broker.port());
     provision.broker.security = BrokerSecurity::Tls {
         server_name: NAME.chars().collect(),
         client_certificate,

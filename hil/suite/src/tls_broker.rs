@@ -155,6 +155,7 @@ impl Drop for TlsBroker {
 }
 
 async fn serve(acceptor: TlsAcceptor, socket: TcpStream, broker: String) -> io::Result<()> {
+    socket.set_nodelay(true)?;
     let mut device = acceptor.accept(socket).await?;
     let mut broker = TcpStream::connect(broker).await?;
     broker.set_nodelay(true)?;

@@ -119,6 +119,7 @@ fn settings_of(arguments: &RunArguments) -> Result<Settings, Stop> {
             port,
             login_env: None,
         };
+        rig.broker.is_overridden = true;
     }
     let catalogue = settings::runnable(super::scenarios(), &selection);
     let plan = settings::plan(&catalogue, &selection, order)
@@ -324,6 +325,11 @@ async fn open_bench(settings: &Settings, journal: &mut Journal) -> Result<Bench,
     let options = OpenOptions {
         seed: settings.seed,
         capture: settings.capture.clone(),
+        // A port that nobody else knows; scenarios have their clients and servers in this process.
+        peers_are_here: matches!(
+            settings.rig.rig.broker.endpoint,
+            BrokerEndpoint::Embedded { port: 0, .. }
+        ),
         ..OpenOptions::new(&settings.root, settings.purpose)
     };
     let bench = Bench::open(&settings.rig, options)

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use hil_bench::{FileLeases, Leases};
-use hil_rig::{Probe, Rig};
+use hil_bench::{FileLeases, Leases, wiring};
+use hil_rig::{FixtureKind, Probe, Rig};
 use hil_runner::ExitCode;
-use virtual_rig::{Pace, Peers, VirtualRig, VirtualRigSettings};
+use virtual_rig::{FixtureSettings, Pace, Peers, VirtualRig, VirtualRigSettings};
 
 use crate::stop::Stop;
 use crate::{interrupt, project};
@@ -41,6 +41,16 @@ pub(crate) async fn serve(rig: &str, port: u16) -> Result<ExitCode, Stop> {
             settle: probe.pace.settle,
             peers: Peers::Anywhere,
         },
+        // Nobody but the rig file says what is on the pins.
+        fixture: rig
+            .fixture
+            .as_ref()
+            .filter(|fixture| matches!(fixture.kind, FixtureKind::Virtual(_)))
+            .map(|fixture| FixtureSettings {
+                sensors: fixture.sensors,
+                ..wiring(fixture)
+            })
+            .unwrap_or_default(),
         ..VirtualRigSettings::new(rig.name.as_str())
     };
     let virtual_rig = VirtualRig::start(settings).map_err(Stop::infra)?;

@@ -43,6 +43,10 @@ impl OwnRig {
     }
 
     /// A file of the latest report.
+    #[allow(
+        dead_code,
+        reason = "not every test that includes this looks at a report"
+    )]
     pub(crate) fn report(&self, file: &str) -> PathBuf {
         self.output().join("latest").join(file)
     }

@@ -119,7 +119,8 @@ impl Pmp {
     pub(crate) fn allows(&self, access: Access, address: u32, length: u32, machine: bool) -> bool {
         let (first, end) = (u64::from(address), u64::from(address) + u64::from(length));
         for i in 0..ENTRIES {
-            let Some((low, high)) = self.range(i) else {
+            // An empty range matches nothing.
+            let Some((low, high)) = self.range(i).filter(|(low, high)| low < high) else {
                 continue;
             };
             if first >= high || end <= low {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 /// Waits up to this are ended by the alarm; in a longer one a millisecond more does not matter.
+#[cfg(target_os = "linux")]
 const SHORT: Duration = Duration::from_millis(20);
 
 /// A timer that the poller watches.
@@ -16,6 +17,9 @@ const SHORT: Duration = Duration::from_millis(20);
 pub(crate) struct Alarm {
     #[cfg(target_os = "linux")]
     timer: std::os::fd::OwnedFd,
+    /// It was set, and may not have gone off.
+    #[cfg(target_os = "linux")]
+    set: bool,
 }
 
 #[cfg(target_os = "linux")]
@@ -31,25 +35,28 @@ impl Alarm {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         registry.register(&mut SourceFd(&timer.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Alarm { timer })
+        Ok(Alarm { timer, set: false })
     }
 
-    /// Goes off once this wait should be over. One that goes off late, in another wait, ends that early, no more.
-    pub(crate) fn set(&self, wait: Duration) {
+    /// Goes off once this wait should be over; never for one that is long, or has no end.
+    pub(crate) fn set(&mut self, wait: Option<Duration>) {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
 
-        if wait.is_zero() || wait > SHORT {
+        let short = wait.filter(|wait| *wait <= SHORT).unwrap_or_default();
+        if short.is_zero() && !self.set {
             return;
         }
         let once = Itimerspec {
             it_interval: Timespec::default(),
+            // Zero takes an alarm back.
             it_value: Timespec {
                 tv_sec: 0,
-                tv_nsec: wait.subsec_nanos().into(),
+                tv_nsec: short.subsec_nanos().into(),
             },
         };
         // Without it the wait ends at the next millisecond.
-        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once);
+        let done = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once);
+        self.set = done.is_ok() && !short.is_zero();
     }
 }
 
@@ -59,5 +66,5 @@ impl Alarm {
         Ok(Alarm {})
     }
 
-    pub(crate) fn set(&self, _: Duration) {}
+    pub(crate) fn set(&mut self, _: Option<Duration>) {}
 }

@@ -155,6 +155,11 @@ impl GatewayConfig {
                     "host `{address}` is the gateway's or the DNS server's own address"
                 ));
             }
+            if subnet.contains(*address) {
+                return refuse(format!(
+                    "host `{address}` is in the device's own network; only what lies behind the gateway is passed on"
+                ));
+            }
         }
         if self.tcp_buffer_bytes < 2_048 || self.tcp_buffer_bytes > 1 << 20 {
             return refuse(format!(
@@ -203,6 +208,10 @@ mod tests {
         check(
             |c| c.names.push(("a..b".into(), Ipv4Addr::LOCALHOST)),
             "`a..b` is not a DNS name",
+        );
+        check(
+            |c| c.hosts = vec![(Ipv4Addr::new(10, 0, 2, 4), Ipv4Addr::LOCALHOST.into())],
+            "host `10.0.2.4` is in the device's own network; only what lies behind the gateway is passed on",
         );
     }
 

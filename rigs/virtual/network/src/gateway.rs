@@ -441,9 +441,7 @@ impl Sockets {
 
     /// Waits for sockets and notes which are ready. True when any was, or the waker was used.
     fn watch(&mut self, timeout: Option<Duration>, tcp: &mut Tcp, udp: &mut Udp) -> bool {
-        if let Some(timeout) = timeout {
-            self.alarm.set(timeout);
-        }
+        self.alarm.set(timeout);
         if let Err(error) = self.poll.poll(&mut self.events, timeout) {
             if error.kind() != io::ErrorKind::Interrupted {
                 tracing::error!(%error, "can't watch host sockets");

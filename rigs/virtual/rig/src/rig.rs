@@ -61,6 +61,7 @@ impl VirtualRig {
             seed: settings.seed,
             wall_epoch_unix_nanos: settings.epoch_unix_nanos(),
             names: settings.names.clone(),
+            hosts: settings.hosts.clone(),
             ..GatewayConfig::default()
         })?;
         if let Some(path) = &settings.capture {

@@ -1,7 +1,7 @@
 //! What a virtual rig is made of: chip, flash, fixtures, network, pace. Filled in by whoever reads the rig file.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +31,9 @@ pub struct VirtualRigSettings {
     pub capture: Option<PathBuf>,
     /// Names the DNS server knows besides the gateway's own.
     pub names: Vec<(String, Ipv4Addr)>,
+    /// Addresses beside the gateway's that the device may talk to, each with the host that is meant. Without any,
+    /// nothing but this computer's loopback is ever contacted.
+    pub hosts: Vec<(Ipv4Addr, IpAddr)>,
     /// What hangs on the chip's pins.
     pub fixture: FixtureSettings,
 }
@@ -103,6 +106,7 @@ impl VirtualRigSettings {
             pace: Pace::default(),
             capture: None,
             names: Vec::new(),
+            hosts: Vec::new(),
             fixture: FixtureSettings::default(),
         }
     }

@@ -57,6 +57,28 @@ fn locked_entries_bind_machine_mode() {
 }
 
 #[test]
+fn an_empty_range_matches_nothing() {
+    for in_block in [true, false] {
+        let mut machine = Machine::new(|a| {
+            a.word(i_type(0x03, -2, A1, 2, A0));
+            let stay = a.here();
+            a.jal(ZERO, stay);
+        });
+        machine.hart.set_x(11, DATA);
+        // From DATA up to, not including, DATA: a word that lies across it is all outside.
+        machine.set_csr(csr::PMPADDR0, DATA >> 2);
+        machine.set_csr(csr::PMPADDR0 + 1, DATA >> 2);
+        machine.set_csr(csr::PMPCFG0, (LOCKED | TOR) << 8);
+        if in_block {
+            machine.run(1);
+        } else {
+            machine.step();
+        }
+        assert_eq!(machine.csr(csr::MCAUSE), 0, "in a block: {in_block}");
+    }
+}
+
+#[test]
 fn locked_entries_bind_execution() {
     check(LOCKED | NAPOT | READ, (CODE >> 2) | 7, NOP, 1);
     check(LOCKED | NAPOT | READ | EXECUTE, (CODE >> 2) | 7, NOP, 0);

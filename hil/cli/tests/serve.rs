@@ -1,0 +1,56 @@
+//! `hil rigs serve`: what it prints for stock tools, that it holds the rig, and how it ends.
+#![cfg(unix)]
+
+#[path = "support/own_rig.rs"]
+mod own_rig;
+#[path = "support/project.rs"]
+mod project;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use own_rig::OwnRig;
+
+#[test]
+fn stock_tools_are_told_how_to_reach_it_until_ctrl_c() {
+    let rig = OwnRig::new("test-served", &[]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hil"))
+        .args(["rigs", "serve"])
+        .arg(&rig.file)
+        .current_dir(project::project())
+        .env("NO_COLOR", "1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    // The selector of a Black Magic Probe over TCP, as probe-rs has it: VID:PID:HOST:PORT.
+    let options = line
+        .strip_prefix("--probe 1d50:6018:")
+        .and_then(|line| line.strip_suffix(" --protocol jtag --chip esp32c3\n"));
+    let address = options.unwrap_or_else(|| panic!("{line}"));
+
+    // The remote protocol of the Black Magic Probe: general commands, "start".
+    let mut probe = TcpStream::connect(address).expect("somebody listens");
+    probe.write_all(b"+#!GA#").expect("it takes a packet");
+    let mut answer = [0; 2];
+    probe.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"&K", "{answer:?}");
+
+    let second = rig.hil(&["run", "CON-1"]).output().expect("it runs");
+    assert_eq!(second.status.code(), Some(3), "{second:?}");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("rig `test-served` is in use by"), "{said}");
+
+    let status = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("`kill` runs");
+    assert!(status.success());
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    TcpStream::connect(address).expect_err("the port is closed");
+}
