@@ -25,15 +25,15 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         }
         boot_memory::mark_panic();
         log::break_lock();
-        let mut message = Cut(heapless::String::<320>::new());
-        let _ = write!(message, "{info}");
-        defmt::error!("{=str}", message.0.as_str());
+        let mut words = Words {
+            part: heapless::String::new(),
+            said: 0,
+            until: Instant::now() + LAST_WORDS,
+        };
+        let _ = write!(words, "{info}");
+        words.say();
         print_path();
-        telemetry::send(DeviceBody::Panic { message: message.0 });
-        let until = Instant::now() + LAST_WORDS;
-        while Instant::now() < until && !(telemetry::is_drained() && log::is_drained()) {
-            watchdog::feed();
-        }
+        words.wait();
         esp_hal::system::software_reset()
     })
 }
@@ -57,13 +57,43 @@ fn print_path() {
     }
 }
 
-/// Text that is cut at the end when it is longer than fits.
-struct Cut(heapless::String<320>);
+/// A message of any length, said in parts: each a line of the log and a frame of telemetry.
+struct Words {
+    part: heapless::String<320>,
+    /// Parts said.
+    said: u32,
+    until: Instant,
+}
 
-impl core::fmt::Write for Cut {
+/// So many parts fit the channels of telemetry and log, of 4 KiB each, with what was in them before.
+const PARTS_AT_ONCE: u32 = 8;
+
+impl Words {
+    fn say(&mut self) {
+        defmt::error!("{=str}", self.part.as_str());
+        let message = core::mem::take(&mut self.part);
+        telemetry::send(DeviceBody::Panic { message });
+        self.said += 1;
+        if self.said.is_multiple_of(PARTS_AT_ONCE) {
+            self.wait();
+        }
+    }
+
+    /// Gives the host time to read what was said.
+    fn wait(&self) {
+        while Instant::now() < self.until && !(telemetry::is_drained() && log::is_drained()) {
+            watchdog::feed();
+        }
+    }
+}
+
+impl core::fmt::Write for Words {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         for character in text.chars() {
-            self.0.push(character).map_err(|_| core::fmt::Error)?;
+            if self.part.push(character).is_err() {
+                self.say();
+                let _ = self.part.push(character);
+            }
         }
         Ok(())
     }

@@ -38,9 +38,10 @@ pub enum DeviceBody {
     },
     /// An injected fault is about to strike.
     Fault(crate::Fault),
-    /// The firmware panicked or took an exception; the last frame of its boot. The whole message.
+    /// The firmware panicked or took an exception; the last frames of its boot.
     Panic {
-        /// What was said, with place and values; cut at the end when longer than fits.
+        /// What was said, with place and values. What does not fit goes on in the frames behind, of this kind
+        /// too.
         message: String<320>,
     },
 }

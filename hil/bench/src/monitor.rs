@@ -219,10 +219,19 @@ impl Monitor {
                 }
                 let device_us = frame.uptime_us;
                 out.push((time, BenchEvent::Telemetry(frame)));
-                self.panic = panicked.map(|message| Panic {
-                    message,
-                    device_us,
-                    polls: 0,
+                let before = self.panic.take();
+                self.panic = panicked.map(|part| match before {
+                    // A long message comes in parts.
+                    Some(before) => Panic {
+                        message: before.message + &part,
+                        polls: 0,
+                        ..before
+                    },
+                    None => Panic {
+                        message: part,
+                        device_us,
+                        polls: 0,
+                    },
                 });
             }
         }
@@ -541,6 +550,19 @@ mod tests {
             "unexpected reset: nobody asked for this reset: boot 3 after boot 2, software reset",
             "boot 3 of t1 (Software)",
         ]);
+    }
+
+    #[test]
+    fn a_long_panic_comes_in_parts_and_is_told_whole() {
+        let mut scene = Scene::new();
+        scene.boots(ResetReason::PowerOn);
+        scene.panics("panicked at src/main.rs:7: of [1, 2");
+        scene.poll();
+        scene.panics(", 3, 4]");
+        scene.poll();
+        scene.check(&["boot 1 of t1 (PowerOn)"]);
+        scene.poll();
+        scene.check(&["panic: panicked at src/main.rs:7: of [1, 2, 3, 4]"]);
     }
 
     #[test]

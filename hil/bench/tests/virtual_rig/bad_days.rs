@@ -30,6 +30,8 @@ async fn a_panic_is_told_with_its_message_and_backtrace() {
         crash.message.contains("42 requested, 7 available"),
         "{crash}"
     );
+    // It is longer than a frame, and told to its end.
+    assert!(crash.message.ends_with(", 1148, 1149]"), "{crash}");
     assert_eq!(crash.boot, Some(scene.hello.boot_count));
     check_passes_through(&crash, "faults::play");
 }
