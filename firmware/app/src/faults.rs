@@ -38,7 +38,8 @@ pub fn play(fault: Fault) {
         Fault::Panic => {
             let (requested, available) = core::hint::black_box((42, 7));
             // Longer than a frame of telemetry and a line of the log.
-            let table: [u16; 150] = core::hint::black_box(core::array::from_fn(|i| 1_000 + i as u16));
+            let table: [u16; 150] =
+                core::hint::black_box(core::array::from_fn(|i| 1_000 + i as u16));
             panic!("injected panic: {requested} requested, {available} available, of {table:?}");
         }
         Fault::PanicAtBoot => keep_for_boot(AtBoot::Panic),

@@ -47,6 +47,15 @@ fn payload(frame: &[u8]) -> Option<&[u8]> {
     (ip[9] == 6).then(|| &tcp[usize::from(tcp[12] >> 4) * 4..])
 }
 
+/// The port of the embedded broker, as a run says it.
+fn rig_port(said: &str) -> &str {
+    let line = said
+        .lines()
+        .find(|line| line.contains("embedded, 127.0.0.1:"));
+    line.and_then(|line| line.rsplit(':').next())
+        .expect("a broker")
+}
+
 fn holds(bytes: &[u8], wanted: &str) -> bool {
     bytes
         .windows(wanted.len())
@@ -73,6 +82,22 @@ fn the_network_is_recorded_when_asked_for() {
     let connect = connect.expect("a CONNECT");
     assert!(holds(connect, "MQTT") && holds(connect, "tempcontroller01"));
     assert!(payloads.contains(&[0x20, 2, 0, 0].as_slice()), "no CONNACK");
+
+    // What it is written for reads it too, where it is installed: all frames, and MQTT in them.
+    let port = rig_port(&said);
+    let tshark = Command::new("tshark")
+        .args(["-n", "-d", &format!("tcp.port=={port},mqtt"), "-r"])
+        .arg(&file)
+        .output();
+    match tshark {
+        Ok(read) => {
+            let lines = String::from_utf8_lossy(&read.stdout);
+            assert!(read.status.success(), "{read:?}");
+            assert_eq!(lines.lines().count(), frames.len(), "{lines}");
+            assert!(lines.contains("Connect Command"), "{lines}");
+        }
+        Err(error) => eprintln!("not read by tshark: {error}"),
+    }
 
     // It holds passwords: nobody else's to read.
     let mode = fs::metadata(&file).expect("a file").permissions().mode();

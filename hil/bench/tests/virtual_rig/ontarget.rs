@@ -5,7 +5,7 @@ use hil_bench::{
     ontarget::{Outcome, Program, RunOptions, TestEvent, TestResult, inspect, run},
 };
 
-use crate::scene::{rig_with, test_program};
+use crate::scene::{failing_test_program, rig_with, test_program};
 
 /// Flashes `image` and runs its tests; the results, and what was told meanwhile.
 async fn results(name: &str, image: &FirmwareImage) -> (Vec<TestResult>, Vec<TestEvent>) {
@@ -73,4 +73,27 @@ async fn defmt_tests_run_in_one_boot() {
     let (results, told) = results("defmt", &image).await;
     check_all_passed(&results, &told);
     assert_eq!(results.len(), count as usize, "{results:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_way_to_fail_is_told_and_the_next_test_runs() {
+    let (results, _) = results("endings", &failing_test_program()).await;
+    let ended = |name: &str| {
+        let result = results.iter().find(|result| result.name.ends_with(name));
+        let result = result.unwrap_or_else(|| panic!("no `{name}` in {results:#?}"));
+        format!("{:?}", result.outcome)
+    };
+    for (name, expected) in [
+        ("::passes", "Passed"),
+        ("::fails", "it panicked or aborted"),
+        ("::hangs", "it did not end within 2.0 s"),
+        ("::panics_as_it_should", "Passed"),
+        (
+            "::should_panic_and_does_not",
+            "it should have panicked and did not",
+        ),
+        ("::takes_an_exception", "it panicked or aborted"),
+    ] {
+        assert!(ended(name).contains(expected), "{name}: {}", ended(name));
+    }
 }

@@ -38,6 +38,19 @@ pub(crate) fn test_program(name: &str) -> FirmwareImage {
     load(&build(&["test", "--no-run", "--test", name]), name)
 }
 
+/// The on-target test program whose tests fail in every way.
+pub(crate) fn failing_test_program() -> FirmwareImage {
+    let arguments = [
+        "test",
+        "--no-run",
+        "--test",
+        "endings",
+        "--features",
+        "failing-tests",
+    ];
+    load(&build(&arguments), "endings")
+}
+
 /// The path of the firmware's example program of that name.
 #[allow(dead_code, reason = "for benchmarks")]
 pub(crate) fn example(name: &str) -> PathBuf {

@@ -12,4 +12,5 @@ mod images;
 mod own_sensors;
 mod project;
 mod rigs;
+mod toolchain;
 mod world;
