@@ -45,6 +45,29 @@ fn a_patched_successor_is_not_reached_through_its_old_link() {
 }
 
 #[test]
+fn a_fence_finds_what_no_store_told() {
+    // A function is called, patched and called again. Until the fence it is the decoded one that runs.
+    for (fence, expected) in [(NOP, 2), (FENCE_I, 101)] {
+        let mut machine = Machine::new(|a| {
+            a.jalr(RA, A1, 0);
+            a.sw(A2, A1, 0);
+            a.word(fence);
+            a.jalr(RA, A1, 0);
+            a.word(WFI);
+        });
+        machine.bus.hides_changed_code = true;
+        machine.write(DATA, |a| {
+            a.addi(A0, A0, 1);
+            a.ret();
+        });
+        machine.hart.set_x(11, DATA);
+        machine.hart.set_x(12, i_type(0x13, 100, A0, 0, A0));
+        assert_eq!(machine.run(1000), Stop::WaitForInterrupt);
+        assert_eq!(machine.hart.x(10), expected, "{fence:#010x}");
+    }
+}
+
+#[test]
 fn a_function_returns_to_each_of_its_callers() {
     let mut machine = Machine::new(|a| {
         let (again, function) = (a.here(), a.label());
