@@ -52,6 +52,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Passed { instructions: u64 },
     Failed(String),
@@ -59,7 +60,11 @@ enum Outcome {
 
 fn run(path: &str, profile: HartProfile) -> Result<Outcome, String> {
     let data = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    let elf = object::File::parse(&*data).map_err(|error| format!("not an ELF file: {error}"))?;
+    execute(&data, profile)
+}
+
+fn execute(data: &[u8], profile: HartProfile) -> Result<Outcome, String> {
+    let elf = object::File::parse(data).map_err(|error| format!("not an ELF file: {error}"))?;
     if elf.architecture() != object::Architecture::Riscv32 {
         return Err(format!(
             "is for {:?}, not for 32-bit RISC-V",
@@ -151,4 +156,117 @@ fn load(elf: &object::File<'_>) -> Result<(FlatRam, u32), String> {
     }
     ram.write(handler as u32, &WFI.to_le_bytes());
     Ok((ram, handler as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u32 = 0x8000_0000;
+    const TO_HOST: u32 = START + 0x100;
+    const EM_RISCV: u16 = 243;
+    const EM_386: u16 = 3;
+
+    const ECALL: u32 = 0x0000_0073;
+    const FOR_EVER: u32 = 0x0000_006f;
+
+    /// `addi register, zero, value`
+    const fn li(register: u32, value: u32) -> u32 {
+        value << 20 | register << 7 | 0x13
+    }
+
+    /// An executable with one segment at `START` and, when `names_tohost`, that symbol at `TO_HOST`.
+    fn elf(machine: u16, code: &[u32], names_tohost: bool) -> Vec<u8> {
+        let code: Vec<u8> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let names = b"\0tohost\0\0\0\0\0";
+        let (header_bytes, program_bytes, symbol_bytes, section_bytes) = (52, 32, 16, 40);
+        let code_at = header_bytes + program_bytes;
+        let symbols_at = code_at + code.len() as u32;
+        let names_at = symbols_at + 2 * symbol_bytes;
+        let sections_at = names_at + names.len() as u32;
+        let sections: u16 = if names_tohost { 3 } else { 0 };
+
+        let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+        let half = |elf: &mut Vec<u8>, value: u16| elf.extend(value.to_le_bytes());
+        let words = |elf: &mut Vec<u8>, values: &[u32]| {
+            elf.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        };
+        half(&mut elf, 2);
+        half(&mut elf, machine);
+        let table = if names_tohost { sections_at } else { 0 };
+        words(&mut elf, &[1, START, header_bytes, table, 0]);
+        for value in [header_bytes as u16, program_bytes as u16, 1] {
+            half(&mut elf, value);
+        }
+        // The symbols' names are the sections' too: all sections have the empty one.
+        for value in [section_bytes, sections, sections.saturating_sub(1)] {
+            half(&mut elf, value);
+        }
+        let length = code.len() as u32;
+        words(&mut elf, &[1, code_at, START, START, length, length, 7, 4]);
+        elf.extend(&code);
+        words(&mut elf, &[0; 4]);
+        words(&mut elf, &[1, TO_HOST, 4, 0xfff1_0010]); // global, absolute
+        elf.extend(names);
+        words(&mut elf, &[0; 10]);
+        let symbols = [
+            0,
+            2,
+            0,
+            0,
+            symbols_at,
+            2 * symbol_bytes,
+            2,
+            1,
+            4,
+            symbol_bytes,
+        ];
+        words(&mut elf, &symbols);
+        words(
+            &mut elf,
+            &[0, 3, 0, 0, names_at, names.len() as u32, 0, 0, 1, 0],
+        );
+        elf
+    }
+
+    #[track_caller]
+    fn check(code: &[u32], names_tohost: bool, expected: Result<(), &str>) {
+        let outcome = execute(&elf(EM_RISCV, code, names_tohost), HartProfile::Generic);
+        let observed = match outcome.expect("it can be run") {
+            Outcome::Passed { .. } => Ok(()),
+            Outcome::Failed(why) => Err(why),
+        };
+        assert_eq!(observed, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn programs_end_by_a_call() {
+        let exit = |code| [li(17, SYS_EXIT), li(10, code), ECALL, FOR_EVER];
+        check(&exit(0), false, Ok(()));
+        check(&exit(3), false, Err("test case 3"));
+    }
+
+    #[test]
+    fn programs_end_by_a_word_for_the_host() {
+        // lui t0, START; li t1, word; sw t1, 0x100(t0)
+        let tell = |word| [START | 0x2b7, li(6, word), 0x1062_a023, FOR_EVER];
+        check(&tell(1), true, Ok(()));
+        check(&tell(3 << 1 | 1), true, Err("test case 3"));
+    }
+
+    #[test]
+    fn what_a_program_did_not_expect_is_told() {
+        let why = "no trap handler: mcause 0x2, mepc 0x80000004, mtval 0x00000000";
+        check(&[li(10, 0), 0], false, Err(why));
+    }
+
+    #[test]
+    fn what_can_not_be_run_is_refused_in_words() {
+        let refusal = |data: &[u8]| execute(data, HartProfile::Generic).expect_err("refused");
+        assert_eq!(
+            refusal(&elf(EM_386, &[FOR_EVER], false)),
+            "is for I386, not for 32-bit RISC-V"
+        );
+        assert!(refusal(b"no ELF at all").starts_with("not an ELF file: "));
+    }
 }
