@@ -201,7 +201,10 @@ mod tests {
         check(&[(32, 17, 1)], 2, None);
         check(&[(32, 17, 0)], 0, None);
         check(&[(32, 0, 1)], 0, None);
+        // Wherever it is among the lines: first, last or between the others.
         check(&[(32, 17, 1), (50, 2, 15), (61, 31, 3)], 0, Some(2));
+        check(&[(32, 17, 1), (50, 2, 3), (61, 31, 15)], 0, Some(31));
+        check(&[(32, 17, 15), (50, 2, 1), (61, 31, 3)], 0, Some(17));
         check(&[(0, 20, 4), (61, 19, 4)], 0, Some(19));
     }
 
