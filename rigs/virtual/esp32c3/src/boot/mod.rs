@@ -154,9 +154,11 @@ mod tests {
             .segment(0x4038_0000, &[2; 32])
     }
 
-    fn refused(flash: &[u8], expected: &str) {
+    /// Refused in these words; what the console says of it.
+    fn refused(flash: &[u8], expected: &str) -> String {
         let error = plan(flash, REVISION).expect_err("a refusal");
         assert_eq!(error.to_string(), expected);
+        error.console()
     }
 
     #[test]
@@ -172,28 +174,35 @@ mod tests {
     #[test]
     fn erased_flash_is_refused_as_the_rom_does() {
         let flash = vec![0xFF; 1 << 20];
-        refused(
+        let console = refused(
             &flash,
             "no bootloader at 0x0: no image: flash is erased there",
         );
-        assert_eq!(
-            plan(&flash, REVISION).unwrap_err().console(),
-            "invalid header: 0xffffffff\r\n"
-        );
+        assert_eq!(console, "invalid header: 0xffffffff\r\n");
     }
 
     #[test]
     fn flash_without_application_is_refused() {
         let mut flash = flash_with(&app());
         flash[0x1_0000..].fill(0xFF);
-        refused(
+        let console = refused(
             &flash,
             "image in partition `factory` at 0x10000: no image: flash is erased there",
         );
+        assert_eq!(
+            console,
+            "E (60) esp_image: image in partition `factory` at 0x10000: no image: flash is erased there\r\n\
+             E (60) boot: No bootable app partitions in the partition table\r\n"
+        );
         flash[0x8000..0x9000].fill(0xFF);
-        refused(
+        let console = refused(
             &flash,
             "no partition table at 0x8000: flash is erased there",
+        );
+        assert_eq!(
+            console,
+            "E (40) boot: no partition table at 0x8000: flash is erased there\r\n\
+             E (40) boot: load partition table error!\r\n"
         );
     }
 
