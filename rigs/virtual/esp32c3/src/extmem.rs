@@ -285,8 +285,21 @@ mod tests {
         mmu.take_changed();
         mmu.invalidate(0x0_F000, 0x1_0000);
         assert_eq!(mmu.take_changed(), None);
-        mmu.invalidate(0x0_F000, 0x1_0001);
-        assert_eq!(mmu.take_changed(), Some((0x3_0000, 0x4_0000)));
+        mmu.invalidate(0x2_0000, 0x2_1000);
+        assert_eq!(mmu.take_changed(), None);
+        // Over its beginning, inside, over its end.
+        for (start, end) in [
+            (0x0_F000, 0x1_0001),
+            (0x1_4000, 0x1_5000),
+            (0x1_FFFF, 0x2_1000),
+        ] {
+            mmu.invalidate(start, end);
+            assert_eq!(
+                mmu.take_changed(),
+                Some((0x3_0000, 0x4_0000)),
+                "{start:#x}..{end:#x}"
+            );
+        }
     }
 
     #[test]
