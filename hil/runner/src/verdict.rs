@@ -376,6 +376,7 @@ mod tests {
     #[test]
     fn the_cause_counts_not_its_consequence() {
         let crashes = vec![
+            crash(CrashKind::Silence, "no telemetry"),
             crash(CrashKind::UnexpectedReset, "software reset"),
             crash(CrashKind::Watchdog, "timer group 0"),
             crash(CrashKind::Exception, "load access fault"),
