@@ -224,5 +224,5 @@ async fn a_capture_that_can_not_go_on_is_told_and_ends_nothing() {
     let events = scene.so_far().await;
     let ended = |event: &&BenchEvent| matches!(event, BenchEvent::CaptureEnded { .. });
     assert_eq!(events.iter().filter(ended).count(), 1);
-    assert!(device.losses().is_none() && device.crashes().seen().is_none());
+    assert!(device.losses().is_none() && scene.crashes.seen().is_none());
 }

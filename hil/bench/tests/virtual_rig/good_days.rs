@@ -60,14 +60,14 @@ async fn a_reset_that_was_asked_for_is_no_crash() {
     scene.bench.reset().await.expect("resets");
     let hello = device.wait_boot(10 * SECOND).await.expect("boots");
     assert_eq!(hello.boot_count, boot + 2);
-    assert_eq!(device.crashes().seen(), None);
+    assert_eq!(scene.crashes.seen(), None);
     let crashed = |event: &BenchEvent| matches!(event, BenchEvent::Crash(_));
     assert!(!scene.so_far().await.iter().any(crashed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_takes_less_than_it_says() {
-    let scene = Scene::new("waits").await;
+    let mut scene = Scene::new("waits").await;
     let (clock, start) = (scene.bench.clock(), Instant::now());
     let before = clock.now();
     clock.sleep(600 * SECOND).await;
@@ -76,7 +76,7 @@ async fn waiting_takes_less_than_it_says() {
     // Everything that the device said meanwhile was heard.
     let device = scene.bench.device();
     assert!(device.losses().is_none(), "{:?}", device.losses());
-    assert_eq!(device.crashes().seen(), None);
+    assert_eq!(scene.crashes.seen(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

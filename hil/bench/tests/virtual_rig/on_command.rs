@@ -12,7 +12,7 @@ use crate::scene::{SECOND, Scene};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_ships_refuses_what_is_for_tests() {
-    let scene = Scene::shipping("ships").await;
+    let mut scene = Scene::shipping("ships").await;
     assert!(!scene.hello.test_hooks);
     let device = scene.bench.device();
     let for_tests = [
@@ -45,7 +45,7 @@ async fn an_image_that_ships_refuses_what_is_for_tests() {
     }
     // It has not struck, either.
     scene.bench.clock().sleep(5 * SECOND).await;
-    assert_eq!(device.crashes().seen(), None);
+    assert_eq!(scene.crashes.seen(), None);
     let outcome = device.control(ControlBody::Ping).await.expect("answers");
     assert_eq!(outcome, Outcome::Done);
 }
@@ -86,7 +86,7 @@ async fn the_trace_names_the_heap_s_regions_whenever_it_is_turned_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_heap_refuses_work_and_crashes_nothing() {
-    let scene = Scene::new("fills").await;
+    let mut scene = Scene::new("fills").await;
     let device = scene.bench.device().clone();
     let memory = async || device.next_memory().await.expect("open").heap;
     // Of a certificate that never becomes whole: memory is asked for with its first piece.
@@ -117,7 +117,7 @@ async fn a_full_heap_refuses_work_and_crashes_nothing() {
     assert_eq!(first_piece().await, Outcome::Done);
     let after = memory().await;
     assert_eq!((after.refused, after.failed), (1, 0), "{after:?}");
-    assert_eq!(device.crashes().seen(), None);
+    assert_eq!(scene.crashes.seen(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,5 +173,5 @@ async fn frames_that_found_no_buffer_are_counted() {
         _ => false,
     };
     scene.wait_for(discarded).await;
-    assert_eq!(device.crashes().seen(), None);
+    assert_eq!(scene.crashes.seen(), None);
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use firmware_wire::{ControlBody, Fault, Hello};
-use hil_bench::{Bench, BenchEvent, Crash, FirmwareImage, OpenOptions, StampedEvent};
+use hil_bench::{Bench, BenchEvent, Crash, CrashWatch, FirmwareImage, OpenOptions, StampedEvent};
 use hil_rig::{ResolvedRig, Rig};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, mpsc};
@@ -153,6 +153,8 @@ pub(crate) struct Scene {
     pub(crate) bench: Bench,
     pub(crate) hello: Hello,
     pub(crate) events: mpsc::UnboundedReceiver<StampedEvent>,
+    /// All crashes since the bench was opened.
+    pub(crate) crashes: CrashWatch,
     /// Kept for its drop.
     _project: tempfile::TempDir,
 }
@@ -195,6 +197,7 @@ impl Scene {
         options.silence = 5 * SECOND;
         change(&mut options);
         let bench = Bench::open(&rig, options).await.expect("opens");
+        let crashes = bench.device().crashes();
         if flash.is_none() {
             bench.flash(image).await.expect("flashes");
         }
@@ -205,6 +208,7 @@ impl Scene {
             bench,
             hello,
             events,
+            crashes,
             _project: project,
         }
     }
