@@ -10,6 +10,7 @@ use fixture_protocol::{
     FlashOperation, FrameDecoder, PowerCause, REQUEST_FRAME_BYTES_MAX, Request, RequestFrame,
     Response, VERSION, encode,
 };
+use rustix::event::{PollFd, PollFlags, Timespec};
 use virtual_rig::{LineFault, RigEventKind, VirtualRig};
 
 use crate::support::*;
@@ -48,10 +49,21 @@ impl Host {
         self.port.write_all(bytes).expect("it is written");
     }
 
+    /// Until there is something to read, or nobody at the far end. A board that says nothing fails the test.
+    fn wait(&self) {
+        let patience = Timespec::try_from(PATIENCE).expect("it fits");
+        let come = rustix::io::retry_on_intr(|| {
+            let mut polled = [PollFd::new(&self.port, PollFlags::IN)];
+            rustix::event::poll(&mut polled, Some(&patience))
+        });
+        assert_ne!(come, Ok(0), "the board said nothing within {PATIENCE:?}");
+    }
+
     /// The next frame, or what is wrong with it.
     fn next(&mut self) -> Result<BoardFrame, DecodeError> {
         loop {
             let mut byte = [0];
+            self.wait();
             self.port.read_exact(&mut byte).expect("a byte comes");
             if let Some(frame) = self.decoder.push(byte[0]) {
                 return frame;
@@ -303,6 +315,7 @@ fn a_pulled_cable_hangs_up_and_leads_elsewhere_when_it_is_plugged_in() {
     rig.pull_fixture_cable();
     let mut byte = [0];
     let read = loop {
+        host.wait();
         match host.port.read(&mut byte) {
             Ok(1) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
