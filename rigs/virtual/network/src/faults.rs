@@ -302,6 +302,7 @@ mod tests {
         let both = DirectionFaults {
             duplicate: 0.5,
             delay_nanos: 10,
+            jitter_nanos: 10,
             ..loss.clone()
         };
         let mut with_duplicates = numbers(&run(3, both));
@@ -328,6 +329,16 @@ mod tests {
             };
             assert_eq!(run(5, faults).len(), expected, "{loss}");
         }
+    }
+
+    #[test]
+    fn a_duplicated_frame_arrives_twice() {
+        let faults = DirectionFaults {
+            duplicate: 1.0,
+            ..DirectionFaults::default()
+        };
+        let twice: Vec<u8> = (0..200).flat_map(|number| [number; 2]).collect();
+        assert_eq!(numbers(&run(6, faults)), twice);
     }
 
     #[test]
