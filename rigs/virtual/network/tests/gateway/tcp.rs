@@ -82,6 +82,23 @@ fn a_round_trip_takes_no_delayed_acknowledgement() {
         taken < 100_000_000,
         "20 round trips took {taken} ns of chip time"
     );
+    // Nor does what nobody answers, so that no answer takes the acknowledgement with it.
+    let (port, _thread) = program(1, |mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let handle = world.connected(port, 50_001);
+    let before = world.now;
+    for _ in 0..20 {
+        world.tcp(handle).send_slice(b"ping").unwrap();
+        world.until("an acknowledgement", SECOND, |world| {
+            world.tcp(handle).send_queue() == 0
+        });
+    }
+    let taken = world.now - before;
+    assert!(
+        taken < 100_000_000,
+        "20 acknowledgements took {taken} ns of chip time"
+    );
 }
 
 #[test]

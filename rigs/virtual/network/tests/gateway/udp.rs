@@ -42,10 +42,15 @@ fn ask(world: &mut World, handle: SocketHandle, payload: &[u8], to: (Ipv4Addr, u
     let mut answer = None;
     world.until("an answer", 10 * SECOND, |world| {
         let socket = world.sockets.get_mut::<udp::Socket<'_>>(handle);
-        answer = socket.recv().ok().map(|(bytes, _)| bytes.to_vec());
+        answer = socket
+            .recv()
+            .ok()
+            .map(|(bytes, about)| (bytes.to_vec(), about.endpoint));
         answer.is_some()
     });
-    answer.unwrap()
+    let (bytes, from) = answer.unwrap();
+    assert_eq!(from, to.into(), "who was asked answers");
+    bytes
 }
 
 #[test]
