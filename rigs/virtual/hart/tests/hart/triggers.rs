@@ -119,6 +119,30 @@ fn execution_is_watched() {
 }
 
 #[test]
+fn each_of_several_watches_fires() {
+    let watched = [DATA, DATA + 8, DATA + 0x2000];
+    for address in watched {
+        for in_block in [true, false] {
+            let mut machine = Machine::new(|a| a.sw(A0, A1, 0));
+            machine.write(VECTORS, |a| a.word(WFI));
+            machine.hart.set_x(11, address);
+            for (index, compare) in (0..).zip(watched) {
+                arm(&mut machine, index, STORE, compare);
+            }
+            if in_block {
+                machine.run(1);
+            } else {
+                machine.step();
+            }
+            assert_eq!(
+                [machine.csr(csr::MCAUSE), machine.csr(csr::MTVAL)],
+                [3, address]
+            );
+        }
+    }
+}
+
+#[test]
 fn nothing_fires_in_machine_mode_without_mte() {
     let mut machine = Machine::new(|a| {
         a.sw(ZERO, A1, 0);
