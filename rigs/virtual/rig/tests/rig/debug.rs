@@ -6,6 +6,7 @@ use probe_rs::config::TargetSelector;
 use probe_rs::semihosting::SemihostingCommand;
 use probe_rs::{CoreStatus, HaltReason, MemoryInterface, Permissions, RegisterId};
 
+use crate::fixtures::relays;
 use crate::support::*;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,16 +92,30 @@ fn single_steps_move_pins_and_the_board_sees_it() {
         let round = [set, clear].concat();
         let mut program = store(GPIO + 0x24, RELAY_4).to_vec();
         (0..ROUNDS).for_each(|_| program.extend(&round));
+        program.extend(&set);
         load(&mut core, &program);
+        let clock = rig.clock();
+        let mut before = clock.now();
         for _ in 0..program.len() {
+            before = clock.now();
             core.step().unwrap();
         }
         let pc: u32 = core.read_core_reg(core.program_counter()).unwrap();
-        done.send(pc).ok();
+        // The last step closes the relay, after its travel; the hart is halted all the time.
+        wait_until(&clock, clock.now() + Duration::from_millis(200));
+        done.send((pc, before, relays(&rig)[3], clock.now())).ok();
     });
-    let pc = finished.recv_timeout(Duration::from_secs(60));
-    let steps = 5 * (1 + 2 * ROUNDS as u32);
-    assert_eq!(pc, Ok(CODE + 4 * steps));
+    let (pc, before, relay, after) = finished
+        .recv_timeout(Duration::from_secs(60))
+        .expect("the steps end");
+    let steps = 5 * (2 + 2 * ROUNDS as u32);
+    assert_eq!(pc, CODE + 4 * steps);
+    assert!(relay.closed);
+    let closed = Duration::from_micros(relay.since_us);
+    assert!(
+        before < closed && closed < after,
+        "{before:?} {closed:?} {after:?}"
+    );
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn sensor(rig: &VirtualRig, sensor: u8) -> SensorState {
     }
 }
 
-fn relays(rig: &VirtualRig) -> Relays {
+pub(crate) fn relays(rig: &VirtualRig) -> Relays {
     match ask(rig, Request::ReadRelays) {
         Response::Relays(relays) => relays,
         other => panic!("{other:?}"),
