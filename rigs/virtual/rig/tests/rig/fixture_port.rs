@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fixture_protocol::{
     BOARD_FRAME_BYTES_MAX, BoardBody, BoardFrame, BoardKind, CutTrigger, DecodeError, Event,
-    FlashOperation, FrameDecoder, PowerCause, REQUEST_FRAME_BYTES_MAX, Request, RequestFrame,
-    Response, VERSION, encode,
+    FlashOperation, FrameDecoder, PowerCause, REQUEST_FRAME_BYTES_MAX, Refusal, Request,
+    RequestFrame, Resolution, Response, VERSION, encode,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 use virtual_rig::{LineFault, RigEventKind, VirtualRig};
@@ -162,6 +162,17 @@ fn the_board_answers_while_chip_time_flies_and_knows_what_time_it_is() {
         );
         assert!(after - before < Duration::from_secs(10), "it was held back");
     }
+    // Asked twice in one flight: the second time nothing flies any more, and a moment is a moment.
+    for _ in 0..20 {
+        let _guard = clock.in_flight();
+        assert_eq!(host.ask(Request::Ping), Response::Done);
+        let before = clock.now();
+        let Response::Clock { received_us } = host.ask(Request::ReadClock) else {
+            panic!("no clock");
+        };
+        let received = Duration::from_micros(received_us + 1);
+        assert!(received >= before, "{before:?} {received:?}");
+    }
     assert!(fired.is_empty());
 }
 
@@ -255,16 +266,19 @@ fn the_supply_is_cut_by_request_and_both_ends_are_told() {
 fn a_response_that_was_lost_is_given_again() {
     let rig = rig();
     let mut host = Host::open(&rig);
+    let place = || Request::PlaceSensor {
+        sensor: 0,
+        rom: [0x28, 1, 2, 3, 4, 5, 6, 0x9E], // with its CRC
+        resolution: Resolution::Bits12,
+    };
     rig.set_line_fault(&LineFault::Drop(6));
-    host.send(77, Request::SetPower { on: false });
-    // The rest of the frame is garbage; asked again, the board answers and does nothing twice.
-    host.send(77, Request::SetPower { on: false });
+    host.send(77, place());
+    // The rest of the frame is garbage; asked again, the board answers and does nothing twice: a second sensor at that
+    // place it would refuse, as it does when asked anew.
+    host.send(77, place());
     assert_eq!(host.response_to(77).1, Response::Done);
     assert!(!host.errors.is_empty());
-    let Response::Statistics(statistics) = host.ask(Request::ReadStatistics) else {
-        panic!("no statistics");
-    };
-    assert_eq!(statistics.power_offs, 1);
+    assert_eq!(host.ask(place()), Response::Refused(Refusal::PlaceTaken));
 }
 
 #[test]
