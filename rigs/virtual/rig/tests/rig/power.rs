@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fixture_protocol::{CutTrigger, FlashOperation};
-use virtual_rig::{RigEventKind, VirtualRig};
+use probe_rs::MemoryInterface;
+use virtual_rig::{RigEventKind, VirtualRig, VirtualRigSettings};
 
 use crate::support::*;
 
@@ -38,14 +39,23 @@ fn a_power_cycle_boots_again_and_time_goes_on() {
 
 #[test]
 fn the_same_seed_and_image_give_the_same_boot() {
-    let boot = || {
+    // With what chance gives: memory is noise when power comes on.
+    let boot = |seed| {
         let directory = tempfile::tempdir().unwrap();
-        let rig = rig_with(&[no_watchdog(), SLEEP.to_vec()].concat(), &directory);
+        let program = [no_watchdog(), SLEEP.to_vec()].concat();
+        let settings = VirtualRigSettings { seed, ..settings() };
+        let rig = rig_with_settings(&program, &directory, settings);
         let at = booted(&rig);
         wait_until(&rig.clock(), Duration::from_secs(5));
-        (at, rig.statistics().unwrap().instructions)
+        let instructions = rig.statistics().unwrap().instructions;
+        let mut noise = [0; 16];
+        let mut session = attach(&rig);
+        let mut core = session.core(0).unwrap();
+        core.read_32(DATA.into(), &mut noise).unwrap();
+        (at, instructions, noise)
     };
-    assert_eq!(boot(), boot());
+    assert_eq!(boot(7), boot(7));
+    assert_ne!(boot(7), boot(8));
 }
 
 /// Erases sector 0x80 and fills its first page, again and again, with the ROM's functions.
