@@ -448,6 +448,42 @@ fn a_replay_says_the_same() {
 }
 
 #[test]
+fn whatever_happens_is_recorded_but_progress() {
+    let text = || "what was said".to_owned();
+    let mut script = started();
+    for what in [
+        What::Note { text: text() },
+        What::Trouble { reason: text() },
+        What::Booted {
+            boot: 2,
+            reason: text(),
+        },
+        What::Reset {
+            cause: text(),
+            expected: true,
+        },
+        What::Fault { fault: text() },
+        What::Unmodelled { what: text() },
+    ] {
+        script.add(what);
+    }
+    let happened = script.finish();
+    let mut progress = started();
+    progress.add(What::StepProgress {
+        step: "flash".into(),
+        done: 1,
+        total: None,
+    });
+    let read = |events: &[Event]| -> Vec<Event> {
+        let bytes = recorded(events);
+        let recording = Recording::open(bytes.as_slice()).unwrap();
+        recording.map(Result::unwrap).collect()
+    };
+    assert_eq!(read(&happened), happened);
+    assert_eq!(read(&progress.events), started().events);
+}
+
+#[test]
 fn a_recording_that_was_cut_is_read_up_to_there() {
     let bytes = recorded(&everything());
     let whole = Recording::open(bytes.as_slice()).unwrap().count();
