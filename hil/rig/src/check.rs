@@ -497,7 +497,8 @@ fn variable(
         )
         .help(format!(
             "write a name such as `{example}`, and keep the secret itself out of the file"
-        )),
+        ))
+        .secret(),
     );
     None
 }

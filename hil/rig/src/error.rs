@@ -34,7 +34,7 @@ pub enum RigError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Its text.
+        /// Its text; asterisks where a secret may stand.
         #[source_code]
         text: NamedSource<String>,
         /// The mistakes, in the order of the file; at least one.

@@ -9,7 +9,7 @@ use miette::NamedSource;
 
 use crate::{
     Rig, RigError, check,
-    problem::{listed, suggestion},
+    problem::{listed, suggestion, without_secrets},
 };
 
 impl Rig {
@@ -32,7 +32,7 @@ impl Rig {
     pub fn parse(path: &Path, text: &str) -> Result<Self, RigError> {
         check::rig(path, text).map_err(|problems| RigError::Invalid {
             path: path.to_owned(),
-            text: NamedSource::new(path.display().to_string(), text.to_owned()),
+            text: NamedSource::new(path.display().to_string(), without_secrets(text, &problems)),
             problems,
         })
     }

@@ -14,6 +14,8 @@ pub struct Problem {
     label: String,
     #[help]
     help: Option<String>,
+    /// What stands there may be a secret.
+    secret: bool,
 }
 
 impl Problem {
@@ -27,7 +29,14 @@ impl Problem {
             span: span.into(),
             label: label.into(),
             help: None,
+            secret: false,
         }
+    }
+
+    /// Its place is shown, what stands there is not: it may be a secret.
+    pub(crate) fn secret(mut self) -> Self {
+        self.secret = true;
+        self
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -62,6 +71,16 @@ impl Problems {
         self.0.sort_by_key(Problem::offset);
         self.0
     }
+}
+
+/// `text` as a page with these problems may show it: as long as it is, without what may be secret.
+pub(crate) fn without_secrets(text: &str, problems: &[Problem]) -> String {
+    let mut shown = text.to_owned();
+    for Problem { span, .. } in problems.iter().filter(|problem| problem.secret) {
+        let place = span.offset()..span.offset() + span.len();
+        shown.replace_range(place, &"*".repeat(span.len()));
+    }
+    shown
 }
 
 /// The one of `known` that `word` was probably meant to be.
