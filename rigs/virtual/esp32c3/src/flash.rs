@@ -671,6 +671,14 @@ mod tests {
         flash.power_cut(first, 3);
         assert!(flash.bytes[..256].iter().all(|byte| *byte == 0));
         assert!(flash.bytes[256..512].iter().all(|byte| *byte == 0xFF));
+        // Of two at one place, what was there before the first.
+        let third = program(&mut flash, 512, &[0x0F]);
+        program(&mut flash, 512, &[0x33]);
+        let last = program(&mut flash, 512, &[0x55]);
+        assert_eq!(flash.bytes[512], 0x01);
+        assert!(last > third);
+        flash.power_cut(third, 3);
+        assert_eq!(flash.bytes[512], 0x0F);
     }
 
     #[test]
