@@ -27,6 +27,7 @@ fn main() {
     let rig = OwnRig::new("bench-run", &[]);
     // Builds and flashes.
     run(&rig);
+    println!("flash: {}", flash(&rig));
     let mut walls = Vec::new();
     let mut memory_kib = 0;
     for _ in 0..RUNS {
@@ -35,6 +36,7 @@ fn main() {
         memory_kib = memory_kib.max(peak_kib);
     }
     let cargo = (0..RUNS).map(|_| nothing_to_build()).collect();
+    println!("flash: {}", flash(&rig));
     let (wall, cargo) = (median(walls), median(cargo));
     println!(
         "hil run, nothing changed: {:.2} s, {} MiB at most; cargo with nothing to build: {:.2} s; {:.1} times",
@@ -119,6 +121,17 @@ fn nothing_to_build() -> Duration {
         assert!(status.is_ok_and(|status| status.success()), "cargo failed");
     }
     started.elapsed()
+}
+
+/// What the latest run says of its flashing.
+fn flash(rig: &OwnRig) -> String {
+    let events = fs::read_to_string(rig.report("events.ndjson")).expect("a recording");
+    let finished = events
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|event| event["kind"] == "step-finished" && event["step"] == "flash");
+    let finished = finished.expect("it was flashed, or compared");
+    finished["result"].as_str().expect("in words").to_owned()
 }
 
 /// From each request that left the host's client to the response that arrived there.

@@ -184,6 +184,7 @@ fn registers(criterion: &mut Criterion) {
         name: "register reads",
         program: a.finish(),
         checksum: 0,
+        beside: 0,
     };
     let mut group = criterion.benchmark_group(kernel.name);
     group

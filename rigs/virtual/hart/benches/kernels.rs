@@ -42,11 +42,11 @@ impl Ours {
         Ours { hart, ram }
     }
 
-    /// A watchpoint on the last word of the RAM, which no kernel touches.
-    fn with_watchpoint(kernel: &Kernel) -> Ours {
+    /// A store watchpoint on a word that the kernel does not touch.
+    fn with_watchpoint(kernel: &Kernel, word: u32) -> Ours {
         let mut ours = Ours::new(kernel);
         ours.hart.set_csr(csr_number::TDATA1, 1 << 6 | 1 << 1);
-        ours.hart.set_csr(csr_number::TDATA2, RAM_BYTES - 4);
+        ours.hart.set_csr(csr_number::TDATA2, word);
         ours.hart.set_csr(csr_number::TCONTROL, 1 << 3);
         ours
     }
@@ -104,12 +104,14 @@ fn kernels(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter("virtual-hart"), |bencher| {
             bencher.iter(|| Ours::new(&kernel).run(&kernel));
         });
-        group.bench_function(
-            BenchmarkId::from_parameter("virtual-hart, watchpoint"),
-            |bencher| {
-                bencher.iter(|| Ours::with_watchpoint(&kernel).run(&kernel));
-            },
-        );
+        for (what, word) in [
+            ("virtual-hart, watchpoint", RAM_BYTES - 4),
+            ("virtual-hart, watchpoint beside its data", kernel.beside),
+        ] {
+            group.bench_function(BenchmarkId::from_parameter(what), |bencher| {
+                bencher.iter(|| Ours::with_watchpoint(&kernel, word).run(&kernel));
+            });
+        }
         group.bench_function(BenchmarkId::from_parameter("rrs-lib 0.1"), |bencher| {
             bencher.iter(|| run_rrs(&kernel));
         });
