@@ -425,6 +425,18 @@ mod tests {
     }
 
     #[test]
+    fn a_target_behind_a_loaded_value_is_past() {
+        let mut bench = bench();
+        bench.write(0x10, 1_000);
+        bench.write(UNIT_LOAD, 1);
+        bench.write(0x28, 999);
+        bench.write(COMP_LOAD + 4, 1);
+        bench.write(CONF, 0x4600_0000 | 1 << 23);
+        let due = bench.peripheral.next_event().expect("it fires");
+        assert!(due <= bench.now, "{due:?}");
+    }
+
+    #[test]
     fn a_period_fires_again_and_again() {
         let mut bench = bench();
         bench.run(counts(50));

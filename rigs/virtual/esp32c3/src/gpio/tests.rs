@@ -164,6 +164,10 @@ fn a_pad_without_input_shows_low() {
     set_pads(&mut bench, Pads::default());
     assert_eq!(bench.read(IN), 0);
     assert_eq!(level(&mut bench, 0), Some(true));
+    // Nor does it have edges.
+    bench.write(pin_register(0), 3 << 7 | PIN_INT_ENA_CPU);
+    drive(&mut bench, 0, Some(false));
+    assert_eq!(bench.peripheral.interrupts(), 0);
 }
 
 #[test]

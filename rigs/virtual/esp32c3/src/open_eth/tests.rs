@@ -245,6 +245,9 @@ fn registers_reset_but_the_cable_stays() {
     bench.peripheral.reset(ResetKind::Core);
     assert_eq!((bench.read(MODER), bench.read(TX_BD_NUM)), (0xA000, 0x40));
     assert!(!bench.peripheral.link);
+    bench.peripheral.set_link(true);
+    bench.peripheral.reset(ResetKind::Core);
+    assert!(bench.peripheral.link);
     bench.write(MODER, MODER_RST);
     bench.write(MODER, 0);
     assert_eq!(bench.read(TX_BD_NUM), 0x40);
