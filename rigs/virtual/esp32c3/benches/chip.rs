@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use assembler::*;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kernels::{Kernel, RAM_BYTES};
+use kernels::{DATA, Kernel, RAM_BYTES};
 use rrs_lib::instruction_executor::InstructionExecutor;
 use rrs_lib::memories::VecMemory;
 use virtual_esp32c3::{Chip, ChipConfig, Flash, Pause, Ticks};
@@ -41,6 +41,10 @@ fn chip(program: &[u32]) -> Chip {
     chip.halt();
     for (address, word) in (SRAM..).step_by(4).zip(program) {
         chip.bus_write(address, *word, Width::Word).expect("SRAM");
+    }
+    // The kernels want zeros in their data, and memory is noise after power-on.
+    for address in (SRAM + DATA..SRAM + DATA + 0x4000).step_by(4) {
+        chip.bus_write(address, 0, Width::Word).expect("SRAM");
     }
     // No super watchdog, 160 MHz; a stack guard as firmware has it, and a timer interrupt every millisecond.
     for (address, value) in [
