@@ -319,6 +319,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fall_that_may_be_chance_is_no_finding() {
+        // Nothing is certain enough for this.
+        let limits = Limits {
+            significance: 0.0,
+            ..Limits::default()
+        };
+        let falling = cycles((0..12).map(|i| 58_000 - 16 * i));
+        let stability = judge(&falling, &limits).expect("enough cycles");
+        assert_eq!(stability.findings, []);
+        assert!(stability.heap_trend.slope < -limits.slope_bytes_per_cycle);
+    }
+
+    #[test]
     fn a_step_is_a_drop_and_not_a_trend_of_its_own() {
         let stepped = [58_000; 11].into_iter().chain([56_000]);
         check(

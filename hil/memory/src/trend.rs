@@ -174,6 +174,13 @@ mod tests {
     }
 
     #[test]
+    fn the_slope_is_the_median_of_all_slopes() {
+        // Of six: 1, 3/2, 2, 10/3, 9/2, 7.
+        let trend = mann_kendall(&[0.0, 1.0, 3.0, 10.0]);
+        assert!((trend.slope - 8.0 / 3.0).abs() < 1e-9, "{trend:?}");
+    }
+
+    #[test]
     fn no_change_is_no_trend() {
         for values in [&[5.0; 10][..], &[1.0, 2.0, 3.0][..], &[][..]] {
             let trend = mann_kendall(values);

@@ -270,6 +270,15 @@ mod tests {
         check("__gedf2", f64::NAN, 1.0, -1);
         check("__unorddf2", f64::NAN, 1.0, 1);
         check("__unorddf2", 2.0, 1.0, 0);
+        let check = |name: &str, a: f32, b: f32, expected: i32| {
+            let result = call(name, &[a.to_bits(), b.to_bits()]).registers[10];
+            assert_eq!(result as i32, expected, "{name} {a} {b}");
+        };
+        check("__ltsf2", 1.0, 2.0, -1);
+        check("__gtsf2", 2.0, 1.0, 1);
+        check("__eqsf2", 0.0, -0.0, 0);
+        check("__lesf2", f32::NAN, 1.0, 1);
+        check("__gesf2", f32::NAN, 1.0, -1);
     }
 
     #[test]
