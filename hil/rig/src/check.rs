@@ -3,18 +3,19 @@
 //! One function a table. A function that finds a mistake reports it and returns `None`; the others
 //! still run. Only when nothing was reported is there a rig.
 
+mod network;
+mod probe;
+
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
     path::{Component, Path, PathBuf},
-    time::Duration,
 };
 
+pub(crate) use probe::selector;
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    Broker, BrokerEndpoint, Budget, Device, Limits, Network, Pace, Probe, Rig, TopicLevel,
-    UsbProbe, UsbSelector, VirtualProbe, WireProtocol,
+    Budget, Device, Limits, Rig, TopicLevel,
     fixture::fixture,
     problem::{Problem, Problems},
     section::{Placed, Section},
@@ -25,24 +26,6 @@ const SCHEMA: i64 = 1;
 
 /// The chips that the bench knows.
 const CHIPS: &[(&str, &str)] = &[("esp32c3", "esp32c3")];
-
-#[derive(Clone, Copy)]
-enum ProbeKind {
-    Virtual,
-    Usb,
-}
-
-#[derive(Clone, Copy)]
-enum Driver {
-    Ethernet,
-    Wifi,
-}
-
-#[derive(Clone, Copy)]
-enum BrokerKind {
-    Embedded,
-    External,
-}
 
 /// Reads `text`; all mistakes in the order of the file, at least one, if it is not right.
 pub(crate) fn rig(path: &Path, text: &str) -> Result<Rig, Vec<Problem>> {
@@ -112,13 +95,13 @@ fn read(path: &Path, root: &mut Section<'_, '_>, problems: &mut Problems) -> Opt
         .and_then(|section| device(section, problems));
     let probe = root
         .needed_table(problems, "probe", "how the device is reached for debugging")
-        .and_then(|section| probe(section, problems));
+        .and_then(|section| probe::probe(section, problems));
     let network = root
         .needed_table(problems, "network", "how the device reaches the network")
-        .and_then(|section| network(section, probe.as_ref(), problems));
+        .and_then(|section| network::network(section, probe.as_ref(), problems));
     let broker = root
         .needed_table(problems, "broker", "the MQTT broker of the rig")
-        .and_then(|section| broker(section, probe.as_ref(), problems));
+        .and_then(|section| network::broker(section, probe.as_ref(), problems));
     let fixture = root
         .table(problems, "fixture")
         .map(|section| fixture(section, probe.as_ref(), problems));
@@ -276,365 +259,6 @@ fn level(
     problems.push(
         Problem::new(format!("`{value}` can't be a {what}"), span, why)
             .help("write 1 to 32 letters, digits, `-` or `_`"),
-    );
-    None
-}
-
-fn probe(mut section: Section<'_, '_>, problems: &mut Problems) -> Option<Probe> {
-    let kinds = [("virtual", ProbeKind::Virtual), ("usb", ProbeKind::Usb)];
-    let Some(kind) = section.word(problems, "kind", &kinds) else {
-        section.abandon(problems);
-        return None;
-    };
-    match kind {
-        ProbeKind::Virtual => {
-            let probe = virtual_probe(&mut section, problems);
-            let usb = ["selector", "protocol", "speed-khz"].map(|key| (key, "`kind = \"usb\"`"));
-            section.finish(problems, &usb);
-            Some(Probe::Virtual(probe?))
-        }
-        ProbeKind::Usb => {
-            let probe = usb_probe(&mut section, problems);
-            let simulated = [
-                "mac",
-                "revision",
-                "flash-mib",
-                "keep-flash",
-                "pace",
-                "settle-ms",
-            ];
-            section.finish(
-                problems,
-                &simulated.map(|key| (key, "`kind = \"virtual\"`")),
-            );
-            Some(Probe::Usb(probe?))
-        }
-    }
-}
-
-fn virtual_probe(section: &mut Section<'_, '_>, problems: &mut Problems) -> Option<VirtualProbe> {
-    let has_mac = section.has("mac");
-    let mac = section
-        .text(problems, "mac")
-        .and_then(|text| mac(text, problems));
-    let has_revision = section.has("revision");
-    let revision = section
-        .text(problems, "revision")
-        .and_then(|text| revision(text, problems));
-    let flash = section.integer::<u32>(problems, "flash-mib", 1..=16);
-    let keep_flash = section.flag(problems, "keep-flash").unwrap_or(true);
-    let multiple = section.number(problems, "pace", 0.01..=1_000.0);
-    let settle = section.integer::<u32>(problems, "settle-ms", 0..=1_000);
-    Some(VirtualProbe {
-        mac: if has_mac { mac? } else { DEFAULT_MAC },
-        revision: if has_revision { revision? } else { (0, 4) },
-        flash_bytes: flash.map_or(4, |flash| flash.value) << 20,
-        keep_flash,
-        pace: Pace {
-            multiple: multiple.unwrap_or(1.0),
-            settle: Duration::from_millis(settle.map_or(20, |settle| settle.value.into())),
-        },
-    })
-}
-
-/// A locally administered address (IEEE 802, the second bit of the first octet).
-const DEFAULT_MAC: [u8; 6] = [0x02, 0x00, 0x00, 0x00, 0xc3, 0x01];
-
-fn mac(text: Placed<String>, problems: &mut Problems) -> Option<[u8; 6]> {
-    let octets: Option<Vec<u8>> = text
-        .value
-        .split(':')
-        .map(|octet| (octet.len() == 2).then(|| u8::from_str_radix(octet, 16).ok())?)
-        .collect();
-    let address = octets.and_then(|octets| <[u8; 6]>::try_from(octets).ok());
-    // The lowest bit of the first octet marks a group: no device has such an address.
-    if let Some(address) = address.filter(|address| address[0] & 1 == 0) {
-        return Some(address);
-    }
-    problems.push(
-        Problem::new(
-            format!("`{}` is not the MAC address of a device", text.value),
-            text.span,
-            "six octets in hexadecimal, the first one even",
-        )
-        .help("write it as `02:00:00:00:c3:01`"),
-    );
-    None
-}
-
-fn revision(text: Placed<String>, problems: &mut Problems) -> Option<(u8, u8)> {
-    let parsed = text
-        .value
-        .split_once('.')
-        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
-    // Width of the eFuse fields: major 2 bits, minor 4 bits.
-    if let Some(revision) = parsed.filter(|(major, minor)| *major < 4 && *minor < 16) {
-        return Some(revision);
-    }
-    problems.push(
-        Problem::new(
-            format!("`{}` is not a chip revision", text.value),
-            text.span,
-            "major 0 to 3, minor 0 to 15",
-        )
-        .help("write it as `0.4`"),
-    );
-    None
-}
-
-fn usb_probe(section: &mut Section<'_, '_>, problems: &mut Problems) -> Option<UsbProbe> {
-    let selector = section
-        .needed_text(problems, "selector", "303a:1001")
-        .and_then(|text| selector(text, problems));
-    let protocols = [("jtag", WireProtocol::Jtag), ("swd", WireProtocol::Swd)];
-    let protocol = if section.has("protocol") {
-        section.word(problems, "protocol", &protocols)
-    } else {
-        section.text(problems, "protocol");
-        Some(WireProtocol::Jtag)
-    };
-    let speed = section.integer(problems, "speed-khz", 1..=100_000);
-    Some(UsbProbe {
-        selector: selector?,
-        protocol: protocol?,
-        speed_khz: speed.map(|speed| speed.value),
-    })
-}
-
-pub(crate) fn selector(text: Placed<String>, problems: &mut Problems) -> Option<UsbSelector> {
-    let mut parts = text.value.splitn(3, ':');
-    let mut number = || u16::from_str_radix(parts.next()?, 16).ok();
-    if let (Some(vendor), Some(product)) = (number(), number()) {
-        let serial = parts.next();
-        if serial != Some("") {
-            return Some(UsbSelector {
-                vendor,
-                product,
-                serial: serial.map(str::to_owned),
-            });
-        }
-    }
-    problems.push(
-        Problem::new(
-            format!("`{}` selects no probe", text.value),
-            text.span,
-            "`VID:PID` or `VID:PID:SERIAL`, the numbers in hexadecimal",
-        )
-        .help("write `303a:1001` for the chip's own USB-Serial-JTAG"),
-    );
-    None
-}
-
-fn network(
-    mut section: Section<'_, '_>,
-    probe: Option<&Probe>,
-    problems: &mut Problems,
-) -> Option<Network> {
-    let drivers = [("ethernet", Driver::Ethernet), ("wifi", Driver::Wifi)];
-    let place = section.span();
-    let Some(driver) = section.word(problems, "driver", &drivers) else {
-        section.abandon(problems);
-        return None;
-    };
-    let unfit = match (driver, probe) {
-        (Driver::Ethernet, Some(Probe::Usb(_))) => Some((
-            "a real chip has no Ethernet MAC",
-            "write `driver = \"wifi\"`",
-        )),
-        (Driver::Wifi, Some(Probe::Virtual(_))) => Some((
-            "the simulated chip has no radio",
-            "write `driver = \"ethernet\"`",
-        )),
-        _ => None,
-    };
-    if let Some((what, help)) = unfit {
-        problems.push(Problem::new(what, place, "this network needs it").help(help));
-    }
-    match driver {
-        Driver::Ethernet => {
-            let wifi = ["ssid-env", "passphrase-env"].map(|key| (key, "`driver = \"wifi\"`"));
-            section.finish(problems, &wifi);
-            Some(Network::Ethernet)
-        }
-        Driver::Wifi => {
-            let ssid_env = variable(&mut section, problems, "ssid-env", "HIL_WIFI_SSID");
-            let passphrase_env = variable(
-                &mut section,
-                problems,
-                "passphrase-env",
-                "HIL_WIFI_PASSPHRASE",
-            );
-            section.finish(problems, &[]);
-            Some(Network::Wifi {
-                ssid_env: ssid_env?,
-                passphrase_env: passphrase_env?,
-            })
-        }
-    }
-}
-
-/// The name of an environment variable. What looks like a value instead of a name is refused:
-/// it may be the secret itself.
-fn variable(
-    section: &mut Section<'_, '_>,
-    problems: &mut Problems,
-    key: &'static str,
-    example: &str,
-) -> Option<String> {
-    let text = section.needed_text(problems, key, example)?;
-    let fine = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    let starts_well = text
-        .value
-        .starts_with(|c: char| c.is_ascii_uppercase() || c == '_');
-    if starts_well && text.value.chars().all(fine) {
-        return Some(text.value);
-    }
-    problems.push(
-        Problem::new(
-            format!("`{key}` is not the name of an environment variable"),
-            text.span,
-            "upper case letters, digits and `_` only",
-        )
-        .help(format!(
-            "write a name such as `{example}`, and keep the secret itself out of the file"
-        ))
-        .secret(),
-    );
-    None
-}
-
-fn broker(
-    mut section: Section<'_, '_>,
-    probe: Option<&Probe>,
-    problems: &mut Problems,
-) -> Option<Broker> {
-    let kinds = [
-        ("embedded", BrokerKind::Embedded),
-        ("external", BrokerKind::External),
-    ];
-    let Some(kind) = section.word(problems, "kind", &kinds) else {
-        section.abandon(problems);
-        return None;
-    };
-    let device_host = device_host(&mut section, kind, probe, problems);
-    let keep_alive = section.integer(problems, "keep-alive-s", 0..=65_535);
-    let endpoint = match kind {
-        BrokerKind::Embedded => {
-            let endpoint = embedded(&mut section, probe, problems);
-            let external = ["host", "username-env", "password-env"];
-            section.finish(
-                problems,
-                &external.map(|key| (key, "`kind = \"external\"`")),
-            );
-            endpoint
-        }
-        BrokerKind::External => {
-            let endpoint = external(&mut section, problems);
-            section.finish(problems, &[("listen", "`kind = \"embedded\"`")]);
-            endpoint
-        }
-    };
-    Some(Broker {
-        endpoint: endpoint?,
-        device_host: device_host?,
-        is_overridden: false,
-        keep_alive_s: keep_alive.map_or(60, |keep_alive| keep_alive.value),
-    })
-}
-
-fn embedded(
-    section: &mut Section<'_, '_>,
-    probe: Option<&Probe>,
-    problems: &mut Problems,
-) -> Option<BrokerEndpoint> {
-    let port = section.integer(problems, "port", 0..=65_535);
-    let given = section.has("listen");
-    let listen = section.text(problems, "listen").and_then(|text| {
-        let address = text.value.parse::<Ipv4Addr>().ok();
-        if address.is_none() {
-            problems.push(
-                Problem::new(
-                    format!("`{}` is not an IPv4 address", text.value),
-                    text.span,
-                    "four numbers with dots",
-                )
-                .help("write `127.0.0.1`, or `0.0.0.0` for every interface"),
-            );
-        }
-        address
-    });
-    // The gateway of the virtual rig reaches the loopback; a board on a desk must reach the host.
-    let default = match probe {
-        Some(Probe::Usb(_)) => Ipv4Addr::UNSPECIFIED,
-        _ => Ipv4Addr::LOCALHOST,
-    };
-    Some(BrokerEndpoint::Embedded {
-        port: port.map_or(0, |port| port.value),
-        listen: if given { listen? } else { default },
-    })
-}
-
-fn external(section: &mut Section<'_, '_>, problems: &mut Problems) -> Option<BrokerEndpoint> {
-    let host = section
-        .needed_text(problems, "host", "broker.example")
-        .and_then(|text| host("host", text, problems));
-    let port = section.integer(problems, "port", 1..=65_535);
-    let login_env = match (section.has("username-env"), section.has("password-env")) {
-        (false, false) => {
-            // Asked for all the same, so that they are among the known keys.
-            section.text(problems, "username-env");
-            section.text(problems, "password-env");
-            None
-        }
-        _ => {
-            let username = variable(section, problems, "username-env", "HIL_BROKER_USERNAME");
-            let password = variable(section, problems, "password-env", "HIL_BROKER_PASSWORD");
-            Some((username?, password?))
-        }
-    };
-    Some(BrokerEndpoint::External {
-        host: host?,
-        port: port.map_or(1_883, |port| port.value),
-        login_env,
-    })
-}
-
-fn device_host(
-    section: &mut Section<'_, '_>,
-    kind: BrokerKind,
-    probe: Option<&Probe>,
-    problems: &mut Problems,
-) -> Option<String> {
-    if section.has("device-host") {
-        let text = section.text(problems, "device-host")?;
-        return host("device-host", text, problems);
-    }
-    let example = match (kind, probe) {
-        // The gateway's address, behind which is the host's loopback.
-        (_, Some(Probe::Virtual(_)) | None) => {
-            section.text(problems, "device-host");
-            return Some("10.0.2.2".into());
-        }
-        (BrokerKind::Embedded, Some(Probe::Usb(_))) => "192.168.1.20",
-        (BrokerKind::External, Some(Probe::Usb(_))) => "broker.example",
-    };
-    // Nobody can guess how a board on a desk reaches the broker.
-    section.needed_text(problems, "device-host", example)?;
-    None
-}
-
-fn host(key: &str, text: Placed<String>, problems: &mut Problems) -> Option<String> {
-    let fine = |c: char| c.is_ascii_alphanumeric() || ['.', '-', ':', '_'].contains(&c);
-    if (1..=64).contains(&text.value.len()) && text.value.chars().all(fine) {
-        return Some(text.value);
-    }
-    problems.push(
-        Problem::new(
-            format!("`{}` can't be a {key}", text.value),
-            text.span,
-            "a host name or an address, 1 to 64 characters",
-        )
-        .help("write it without `mqtt://`, user or path; the port has a key of its own"),
     );
     None
 }
