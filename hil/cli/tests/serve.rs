@@ -5,26 +5,29 @@
 mod own_rig;
 #[path = "support/project.rs"]
 mod project;
+#[path = "support/running.rs"]
+mod running;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use own_rig::OwnRig;
+use running::Running;
 
 #[test]
 fn stock_tools_are_told_how_to_reach_it_until_ctrl_c() {
     let rig = OwnRig::new("test-served", &[]);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hil"))
-        .args(["rigs", "serve"])
-        .arg(&rig.file)
-        .current_dir(project::project())
-        .env("NO_COLOR", "1")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut server = Running::start(
+        Command::new(env!("CARGO_BIN_EXE_hil"))
+            .args(["rigs", "serve"])
+            .arg(&rig.file)
+            .current_dir(project::project())
+            .env("NO_COLOR", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    let mut stdout = BufReader::new(server.child().stdout.take().expect("a pipe"));
     let mut line = String::new();
     stdout.read_line(&mut line).expect("a line");
     // The selector of a Black Magic Probe over TCP, as probe-rs has it: VID:PID:HOST:PORT.
@@ -45,12 +48,8 @@ fn stock_tools_are_told_how_to_reach_it_until_ctrl_c() {
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("rig `test-served` is in use by"), "{said}");
 
-    let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("`kill` runs");
-    assert!(status.success());
-    let output = child.wait_with_output().expect("its end");
+    server.interrupt();
+    let output = server.end();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     TcpStream::connect(address).expect_err("the port is closed");
 }

@@ -5,12 +5,15 @@
 mod own_rig;
 #[path = "support/project.rs"]
 mod project;
+#[path = "support/running.rs"]
+mod running;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::process::{Command, Stdio};
 
 use own_rig::OwnRig;
+use running::{Running, wait_for_line};
 
 /// A rig called `name`. A mutant of it takes long enough for Ctrl-C to come in between.
 fn rig(name: &str) -> OwnRig {
@@ -73,30 +76,19 @@ fn mutants_are_caught_by_their_scenario_and_leave_the_device_as_it_was() {
 #[test]
 fn ctrl_c_disarms_the_device() {
     let rig = rig("test-verify-ctrl-c");
-    let mut child = verify(&rig, &["interval-too-long", "--verbose"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-    let mut line = String::new();
+    let mut running = Running::start(
+        verify(&rig, &["interval-too-long", "--verbose"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped()),
+    );
+    let mut stderr = BufReader::new(running.child().stderr.take().expect("a pipe"));
     // The device has booted with its bug, and is busy for minutes of its time.
-    for seen in ["mutant     interval-too-long", " boot "] {
-        while !line.contains(seen) {
-            line.clear();
-            let read = stderr.read_line(&mut line).expect("a line");
-            assert_ne!(read, 0, "it ended before `{seen}`");
-        }
-    }
-    let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("`kill` runs");
-    assert!(status.success());
+    wait_for_line(&mut stderr, "mutant     interval-too-long");
+    wait_for_line(&mut stderr, " boot ");
+    running.interrupt();
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).expect("text");
-    let status = child.wait().expect("its end");
-    assert_eq!(status.code(), Some(130), "{rest}");
+    assert_eq!(running.end().status.code(), Some(130), "{rest}");
     assert!(rest.contains("disarming the device"), "{rest}");
     let report = report(&rig);
     assert_eq!(

@@ -8,14 +8,17 @@
 mod own_rig;
 #[path = "support/project.rs"]
 mod project;
+#[path = "support/running.rs"]
+mod running;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use own_rig::OwnRig;
 use project::project;
+use running::{Running, wait_for_line};
 
 fn run(rig: &OwnRig, arguments: &[&str]) -> Output {
     let arguments = [&["run"], arguments].concat();
@@ -99,29 +102,16 @@ fn ctrl_c_in_a_scenario_cancels_it_and_frees_the_rig() {
         "test-ctrl-c",
         &[("telemetry-interval-s = 5", "telemetry-interval-s = 60")],
     );
-    let mut child = rig
-        .hil(&["run", "TEL-1"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-    let mut line = String::new();
-    while !line.contains(" boot ") {
-        line.clear();
-        assert_ne!(
-            stderr.read_line(&mut line).expect("a line"),
-            0,
-            "the run ended before the device booted"
-        );
-    }
+    let mut running = Running::start(
+        rig.hil(&["run", "TEL-1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    let mut stderr = BufReader::new(running.child().stderr.take().expect("a pipe"));
+    wait_for_line(&mut stderr, " boot ");
     let signalled = Instant::now();
-    let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("`kill` runs");
-    assert!(status.success());
-    let output = child.wait_with_output().expect("its end");
+    running.interrupt();
+    let output = running.end();
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(
         signalled.elapsed() < Duration::from_secs(20),
